@@ -1,0 +1,56 @@
+# `make help` explains itself. Everything happens in .venv; nothing else on the machine is touched.
+SHELL := bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# The first Python 3.11-3.13 found; `make demo PYTHON=/path/to/python3` chooses another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: help setup demo test test-fast lint format lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY) ## Create .venv and install every pinned package (once, a few minutes)
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; name one: make demo PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "Installing into $(VENV) with $$($(PYTHON) --version); this takes a few minutes, once." >&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.lock
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
+	@touch $@
+
+demo: $(READY) ## Run the default experiment: 22 runs on simulated proteins, one report
+	@$(BIN)/snakemake --cores all --quiet rules
+	@echo; echo "The report: $(CURDIR)/results/demo/report.html"
+
+test: $(READY) ## Run the whole test suite (browser tests need chromium)
+	@$(BIN)/python -m pytest
+
+test-fast: $(READY) ## Run the tests that take seconds
+	@$(BIN)/python -m pytest -m "not slow and not workflow and not browser"
+
+lint: $(READY) ## Check style, types and the workflow
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/snakefmt --check Snakefile workflow
+	@$(BIN)/snakemake --lint
+
+format: $(READY) ## Format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/snakefmt Snakefile workflow
+
+# PyTorch pins its own CUDA packages on Linux, so the lock leaves them to it: a CPU build installs none.
+lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)
+	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header --no-annotate \
+		--no-emit-index-url --upgrade-package torch==2.13.0 \
+		| grep -vE '^(nvidia-|cuda-|triton==|setuptools==)' > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+clean: ## Remove results and caches (keeps .venv)
+	@rm -rf results/* .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,120 @@
+"""Immutable alphabets: which letters a sequence may hold, and the integer each becomes.
+
+Index 0 is the padding; the symbols follow as 1..n, the unknown one last. Ambiguity codes are data, not
+errors: they become the unknown symbol, so nothing is invented and no protein is lost for one odd residue.
+Codes: IUPAC-IUB (1984) for amino acids, NC-IUB (1985, Cornish-Bowden) for nucleotides.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from string import ascii_lowercase, ascii_uppercase
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from unrolled.errors import UnrolledError
+
+
+class AlphabetError(UnrolledError):
+    """A letter or a code that the alphabet does not have."""
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """The symbols of one kind of sequence, and the other letters that stand for one of them.
+
+    >>> DNA.encode("ACGTR")
+    array([1, 2, 3, 4, 5], dtype=uint8)
+    >>> DNA.decode([1, 2, 3, 4, 5, 0, 0])
+    'ACGTN'
+    """
+
+    name: str
+    letters: str
+    ambiguous: Mapping[str, str] = field(hash=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ambiguous", MappingProxyType(dict(self.ambiguous)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A read-only mapping cannot be pickled; data-loader processes need a copy of the alphabet.
+        return Alphabet, (self.name, self.letters, dict(self.ambiguous))
+
+    @property
+    def size(self) -> int:
+        """Number of codes, the padding included: the height of an embedding matrix."""
+        return 1 + len(self.letters)
+
+    @property
+    def legal(self) -> str:
+        """Every letter a sequence may hold, in alphabetical order."""
+        return "".join(sorted({*self.letters, *self.ambiguous}))
+
+    @cached_property
+    def _codes(self) -> NDArray[np.uint8]:
+        """Code of each byte, (256,); 0 marks an illegal one."""
+        codes = np.zeros(256, dtype=np.uint8)
+        for letter in self.legal:
+            codes[ord(letter)] = 1 + self.letters.index(self.ambiguous.get(letter, letter))
+        codes.setflags(write=False)
+        return codes
+
+    @cached_property
+    def _spelling(self) -> dict[int, int]:
+        unknown = self.letters[-1]
+        synonyms = {letter: symbol for letter, symbol in self.ambiguous.items() if symbol != unknown}
+        upper = "".join(synonyms.get(letter, letter) for letter in ascii_uppercase)
+        return str.maketrans(ascii_uppercase + ascii_lowercase, upper + upper)
+
+    def _lookup(self, sequence: str) -> NDArray[np.uint8]:
+        # "replace" keeps one byte a character, so that positions in the error stay true.
+        return self._codes[np.frombuffer(sequence.encode("ascii", "replace"), dtype=np.uint8)]
+
+    def spell(self, text: str) -> str:
+        """`text` in upper case, with U for T in RNA and T for U in DNA; ambiguity codes stay as they are.
+
+        Only a-z change: str.upper() would turn a dotless i into a legal I, and one ß into two letters.
+        """
+        return text.translate(self._spelling)
+
+    def encode(self, sequence: str) -> NDArray[np.uint8]:
+        """Codes 1..n of an upper-case sequence, (T,) uint8. Raises AlphabetError at an illegal letter."""
+        codes = self._lookup(sequence)
+        if not codes.all():
+            position, letter = _first_zero(codes, sequence)
+            raise AlphabetError(
+                f"letter {letter!r} at position {position} is not in the {self.name} alphabet "
+                f"({self.legal}): correct the sequence, or the data card's `alphabet`"
+            )
+        return codes
+
+    def decode(self, codes: ArrayLike) -> str:
+        """The symbols of `codes` (T,), padding dropped: an ambiguous letter comes back as its symbol.
+
+        Raises AlphabetError for a code outside 0..size - 1.
+        """
+        numbers = np.asarray(codes, dtype=np.int64)
+        bad = numbers[(numbers < 0) | (numbers >= self.size)]
+        if bad.size:
+            raise AlphabetError(f"the {self.name} alphabet has codes 0..{self.size - 1}, not {bad[0]}")
+        return "".join(self.letters[code - 1] for code in numbers if code)
+
+    def illegal(self, sequence: str) -> tuple[int, str] | None:
+        """The first illegal letter as (position counted from 1, letter); None if there is none."""
+        codes = self._lookup(sequence)
+        return None if codes.all() else _first_zero(codes, sequence)
+
+
+def _first_zero(codes: NDArray[np.uint8], sequence: str) -> tuple[int, str]:
+    position = int(np.argmin(codes))
+    return position + 1, sequence[position]
+
+
+PROTEIN = Alphabet("protein", "ACDEFGHIKLMNPQRSTVWYX", dict.fromkeys("BZJUO", "X"))
+DNA = Alphabet("dna", "ACGTN", dict.fromkeys("RYSWKMBDHV", "N") | {"U": "T"})
+RNA = Alphabet("rna", "ACGUN", dict.fromkeys("RYSWKMBDHV", "N") | {"T": "U"})
+
+ALPHABETS: Mapping[str, Alphabet] = MappingProxyType({a.name: a for a in (PROTEIN, DNA, RNA)})

@@ -1,0 +1,145 @@
+"""Baselines under the same contract as the networks: what a comparison must beat."""
+
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled import runs, tracking
+from unrolled.evaluate import evaluate
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.uint8]
+
+
+class Baseline(Protocol):
+    """Learns from sequences (N) and labels (N, K); predicts probabilities (M, K)."""
+
+    parameters: int
+
+    def fit(self, train: list[str], y: Labels, validation: list[str], y_validation: Labels) -> None: ...
+
+    def predict(self, sequences: list[str]) -> Floats: ...
+
+
+class Majority:
+    """Predicts the classes' shares in the training set, whatever the sequence."""
+
+    def __init__(self, task: str):
+        self.parameters = 0
+
+    def fit(self, train: list[str], y: Labels, validation: list[str], y_validation: Labels) -> None:
+        self.shares = y.mean(axis=0)  # (K,)
+        self.parameters = len(self.shares)
+
+    def predict(self, sequences: list[str]) -> Floats:
+        return np.tile(self.shares, (len(sequences), 1))
+
+
+class KmerLogistic:
+    """Logistic regression on TF-IDF weighted counts of all 1..k-mers.
+
+    The strength of the L2 penalty is chosen from `GRID` by the log loss on the validation fold, as early stopping
+    chooses the epoch of a network. Multi-label: one regression a class.
+    """
+
+    GRID = (1.0, 10.0, 100.0)
+
+    def __init__(self, task: str, k: int = 3):
+        self.task, self.k, self.parameters = task, k, 0
+
+    def fit(self, train: list[str], y: Labels, validation: list[str], y_validation: Labels) -> None:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        self.kmers = TfidfVectorizer(analyzer="char", ngram_range=(1, self.k), lowercase=False, sublinear_tf=True)
+        x, x_validation = self.kmers.fit_transform(train), self.kmers.transform(validation)
+        self.outputs = y.shape[1]
+        tried = [self._regress(x, y, C) for C in self.GRID]
+        losses = [log_loss(self._probabilities(m, x_validation), y_validation, self.task) for m in tried]
+        self.models = tried[int(np.argmin(losses))]
+        self.parameters = sum(m.coef_.size + m.intercept_.size for m in self.models.values())
+
+    def predict(self, sequences: list[str]) -> Floats:
+        return self._probabilities(self.models, self.kmers.transform(sequences))
+
+    def _regress(self, x: Any, y: Labels, C: float) -> dict[int, Any]:
+        """One multinomial model (key -1), or one a class that has both outcomes (multi-label)."""
+        from sklearn.linear_model import LogisticRegression
+
+        def one(target: Labels) -> Any:
+            return LogisticRegression(C=C, max_iter=1000).fit(x, target)
+
+        if self.task == "multiclass":
+            return {-1: one(y.argmax(axis=1))}
+        self.shares = y.mean(axis=0)
+        return {j: one(y[:, j]) for j in range(self.outputs) if 0 < self.shares[j] < 1}
+
+    def _probabilities(self, models: dict[int, Any], x: Any) -> Floats:
+        if self.task == "multiclass":
+            p = np.zeros((x.shape[0], self.outputs))
+            p[:, models[-1].classes_] = models[-1].predict_proba(x)
+            return p
+        p = np.tile(self.shares, (x.shape[0], 1))  # a class with one outcome in training keeps its share
+        for j, model in models.items():
+            p[:, j] = model.predict_proba(x)[:, 1]
+        return p
+
+
+def log_loss(p: Floats, y: Labels, task: str) -> float:
+    """Mean negative log likelihood (nats) of one- or multi-hot labels y (N, K) under p (N, K)."""
+    p = np.clip(p, 1e-7, 1 - 1e-7)
+    if task == "multiclass":
+        return float(-np.log((p * y).sum(axis=1)).mean())
+    return float(-np.where(y, np.log(p), np.log1p(-p)).mean())
+
+
+BASELINES = {"majority": Majority, "kmer": KmerLogistic}
+
+
+def build(card: dict[str, Any], task: str) -> Baseline:
+    """The baseline that a model card names under `estimator`."""
+    settings = {key: card[key] for key in ("k",) if key in card}
+    built: Baseline = BASELINES[card["estimator"]](task, **settings)
+    return built
+
+
+def run(
+    *,
+    table: Path,
+    folds: Path,
+    data_card: dict[str, Any],
+    model_card: dict[str, Any],
+    split: str,
+    fold: int,
+    seed: int,
+    wandb: dict[str, Any],
+    wandb_dir: Path,
+    out: Path,
+) -> None:
+    """Fit one baseline and write its predictions.parquet and run.json, as a training run does."""
+    started = time.perf_counter()
+    cell = {"data": data_card["name"], "split": split, "model": model_card["name"], "fold": fold, "seed": seed}
+    config = {"cell": cell, "data": data_card, "model": model_card}
+    material = runs.load(table, folds, fold, data_card)
+    model = build(model_card, material.task)
+    train, validation = material.parts["train"], material.parts["validation"]
+    model.fit(train.sequences, train.y, validation.sequences, validation.y)
+    probabilities = {name: model.predict(material.parts[name].sequences) for name in runs.PARTS[1:]}
+    runs.write_predictions(out / "predictions.parquet", material, probabilities)
+    runs.write_record(
+        out / "run.json",
+        material=material,
+        config=config,
+        kind="baseline",
+        params=model.parameters,
+        seconds=round(time.perf_counter() - started, 3),
+        epochs=None,
+        best_epoch=None,
+        tokens_per_second=None,
+        device="cpu",
+    )
+    tracker = tracking.start(wandb, wandb_dir, config)
+    measured = evaluate(out / "predictions.parquet", out / "run.json")["metrics"]
+    tracking.finish(tracker, {f"test/{name}": value for name, value in measured.items()})

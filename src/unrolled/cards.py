@@ -1,0 +1,148 @@
+"""Cards and the matrix: reading them, checking them against strict schemas, crossing the axes.
+
+A card is one YAML file, `config/<axis>/<name>.yaml`; its file name is the wildcard in every path, the Hydra
+choice and the value in the tables. Everything wrong with them is found here, before any job runs.
+"""
+
+import difflib
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+
+from unrolled.errors import UnrolledError
+
+AXES = ("data", "split", "model")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+Card = dict[str, Any]
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One cell of the matrix: one run."""
+
+    data: str
+    split: str
+    model: str
+    fold: int
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """The run's folder below `results/<experiment>/runs/`."""
+        return f"{self.data}/{self.split}/{self.model}/fold{self.fold}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Deck:
+    """The cards of a project: `config` holds one folder an axis, `schemas` one schema an axis."""
+
+    config: Path
+    schemas: Path
+
+    def names(self, axis: str) -> list[str]:
+        """Names of all cards of an axis, sorted."""
+        return sorted(path.stem for path in (self.config / axis).glob("*.yaml"))
+
+    def path(self, axis: str, name: str) -> Path:
+        """Path of a card. Raises UnrolledError, with the nearest names, if there is none."""
+        path = self.config / axis / f"{name}.yaml"
+        if not NAME.fullmatch(str(name)) or not path.is_file():
+            raise UnrolledError(
+                f"{path}: there is no {axis} card '{name}'{_suggest(str(name), self.names(axis))}; "
+                f"the cards there: {', '.join(self.names(axis))}"
+            )
+        return path
+
+    def card(self, axis: str, name: str) -> Card:
+        """Read and check a card. Raises UnrolledError naming the file, the key and the remedy."""
+        path = self.path(axis, name)
+        card: Card = self.check(read_yaml(path), axis, path)
+        return card
+
+    def check(self, value: Any, schema: str, where: Path | str) -> Any:
+        """Check `value` against `<schema>.schema.yaml` and return it; raise UnrolledError at the worst fault."""
+        rules = read_yaml(self.schemas / f"{schema}.schema.yaml")
+        fault = best_match(Draft202012Validator(rules).iter_errors(value))
+        if fault is not None:
+            raise UnrolledError(f"{where}: {_explain(fault)}")
+        return value
+
+    def matrix(self, config: Mapping[str, Any], where: str) -> dict[str, dict[str, Card]]:
+        """Check the experiment's config and every card its matrix names; return the cards by axis and name.
+
+        Raises UnrolledError for whatever would fail later: missing cards, unknown keys, folds that a split does
+        not have, columns that a table does not keep.
+        """
+        self.check(dict(config), "config", where)
+        self.check(config.get("train", {}), "train", where)
+        recipe = self.config / "train.yaml"
+        self.check(read_yaml(recipe).get("train", {}), "train", recipe)
+        cards = {axis: {n: self.card(axis, n) for n in config["matrix"][axis]} for axis in AXES}
+        for fault in _impossible(config["matrix"], cards):
+            raise UnrolledError(f"{where}: matrix: {fault}")
+        return cards
+
+
+def read_yaml(path: Path) -> Any:
+    """Read one YAML file; UnrolledError names file, line and column of a syntax error."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError as error:
+        raise UnrolledError(f"{path}: there is no such file") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise UnrolledError(f"{path}{line}: not valid YAML: {error.problem}") from error
+
+
+def cells(matrix: Mapping[str, Sequence[Any]], models: Mapping[str, Card]) -> list[Cell]:
+    """All runs of a matrix, in the order in which its axes are written.
+
+    A baseline has no random part, so it runs with the first seed only.
+    """
+
+    def seeds(model: str) -> Sequence[int]:
+        return matrix["seed"] if models[model]["kind"] == "neural" else matrix["seed"][:1]
+
+    return [
+        Cell(data, split, model, fold, seed)
+        for data, split, model, fold in itertools.product(*(matrix[a] for a in (*AXES, "fold")))
+        for seed in seeds(model)
+    ]
+
+
+def _impossible(matrix: Mapping[str, Sequence[Any]], cards: Mapping[str, Mapping[str, Card]]) -> Iterator[str]:
+    for (split, card), fold in itertools.product(cards["split"].items(), matrix["fold"]):
+        if fold >= card["folds"]:
+            yield f"fold {fold} does not exist: split '{split}' has folds 0 to {card['folds'] - 1}"
+    for (split, card), (data, source) in itertools.product(cards["split"].items(), cards["data"].items()):
+        column = card.get("column")
+        if column and column not in source.get("keep", []):
+            yield f"split '{split}' reads column '{column}', but data '{data}' does not list it under `keep:`"
+
+
+def _explain(fault: ValidationError) -> str:
+    key = ".".join(str(part) for part in fault.absolute_path) or "the file"
+    schema, instance, required = cast(tuple[Any, Any, Any], (fault.schema, fault.instance, fault.validator_value))
+    if fault.validator == "additionalProperties":
+        known = list(schema.get("properties", {}))
+        unknown = sorted(set(instance) - set(known))
+        inside = "" if key == "the file" else f" in {key}"
+        return f"unknown key '{unknown[0]}'{inside}{_suggest(unknown[0], known)}; known: {', '.join(known)}"
+    if fault.validator == "required":
+        missing = [name for name in required if name not in instance]
+        return f"{key} lacks the key '{missing[0]}'"
+    return f"{key}: {fault.message}"
+
+
+def _suggest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""

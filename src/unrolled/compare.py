@@ -1,0 +1,342 @@
+"""All runs of an experiment -> tidy tables with bootstrap intervals and paired differences.
+
+The statistic is the mean of a metric over the runs (folds and seeds) of one model on one data set and split.
+Its 95 % percentile interval comes from resampling two things at once:
+
+- the *groups* of each test set (whole identity clusters, because homologs are not independent: the cluster
+  bootstrap, Field & Welsh 2007). All models tested on one (data, split, fold) share the same resamples, so
+  the difference of two models is paired: what is hard for both cancels.
+- the *seeds*, with replacement; models trained with the same seeds share the draws.
+
+The interval covers which test sequences were drawn and, as far as a few seeds can show, chance in training.
+It does not cover which sequences were there to train on (folds share most of them), the choice of data sets
+or hyper-parameters. With few seeds their variance is underestimated: S seeds show (S - 1) / S of it on
+average, one seed none. A test set of fewer than 2 groups has no interval.
+
+The calibration error `ece` is a sum of absolute values: resampling adds noise to each and so raises it, often
+by more than its standard error. Its draws are moved back onto the observed mean.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from unrolled.errors import UnrolledError
+from unrolled.evaluate import read_predictions, read_run, require, score
+from unrolled.files import atomic, read_json
+from unrolled.metrics import METRICS, Array, Scores, confidence_bin, measure
+
+MODEL = ["data", "split", "model"]
+RUN = [*MODEL, "fold", "seed"]
+COSTS = [
+    *("params", "seconds", "epochs", "best_epoch", "peak_memory_mb", "tokens_per_second"),
+    *("n_train", "n_validation", "n_test", "n_shortened", "kind"),
+]
+HISTORY = [
+    *("epoch", "seconds", "lr", "train_loss", "val_loss", "val_accuracy"),
+    *("grad_norm_mean", "grad_norm_max", "clipped_share", "tokens_per_second"),
+]
+LEVEL = (0.025, 0.975)
+BLOCK = 1 << 21  # weights held at a time: 16 MB, so that memory stays small whatever the test set
+
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder: its JSON files, its training history and R bootstrap draws of every metric."""
+
+    path: Path
+    info: dict[str, Any]
+    report: dict[str, Any]
+    draws: dict[str, Array]  # metric -> (R,), all NaN if the test set has fewer than 2 groups
+
+    def key(self, names: list[str]) -> Key:
+        return tuple(self.info[name] for name in names)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A (data, split, model) under one metric: the mean over its n runs and R draws of that mean."""
+
+    mean: float
+    draws: Array
+    n: int
+
+
+def compare(runs: list[Path], out: Path, *, resamples: int = 1000, seed: int = 0) -> None:
+    """Write the tables of an experiment into the folder `out`; each run folder holds the files of one run.
+
+    Tables: runs, summary, models (paired differences), splits (unpaired), history, classes, confusion and
+    calibration, all `.csv`. Rows stand in the order in which data sets, splits, models and metrics first
+    appear in `runs`; no number depends on that order. One run's predictions are in memory at a time.
+
+    Raises UnrolledError for a missing file, a run given twice, and models of one fold tested on different
+    sequences.
+    """
+    if not runs or resamples < 1:
+        raise UnrolledError("compare needs at least one run folder and one resample")
+    loaded = _load(runs, resamples, seed)
+    cells = _cells(loaded, seed)
+    tables = {
+        "runs": _runs_table(loaded),
+        "summary": _summary_table(cells),
+        "models": _differences_table(cells, "model"),
+        "splits": _differences_table(cells, "split"),
+        "history": _history_table(loaded),
+        "classes": _classes_table(loaded),
+        "confusion": _confusion_table(loaded),
+        "calibration": _calibration_table(loaded),
+    }
+    for name, table in tables.items():
+        with atomic(out / f"{name}.csv") as tmp:
+            table.to_csv(tmp, index=False, float_format="%.6g", encoding="utf-8", lineterminator="\n")
+
+
+# --- Reading the runs ---
+
+
+def _load(paths: list[Path], resamples: int, seed: int) -> list[Run]:
+    """Runs in the given order, read fold by fold so that each fold's resamples are drawn once."""
+    infos = [read_run(path / "run.json") for path in paths]
+    _check_unique(paths, infos)
+    names = ["data", "split", "fold"]
+    order = sorted(range(len(paths)), key=lambda i: tuple(map(str, (infos[i][name] for name in names))))
+    loaded: dict[int, Run] = {}
+    test: TestSet | None = None
+    for i in _progress(order):
+        frame = _test_part(paths[i], infos[i])
+        key = tuple(infos[i][name] for name in names)
+        if test is None or test.key != key:
+            test = TestSet.draw(paths[i], key, frame, resamples, seed)
+        test.check(paths[i], frame)
+        report = read_json(require(paths[i] / "metrics.json"))
+        scores = score(frame, infos[i], report["thresholds"])
+        loaded[i] = Run(paths[i], infos[i], report, bootstrap(scores, test.codes, test.counts))
+    return [loaded[i] for i in range(len(paths))]
+
+
+def _check_unique(paths: list[Path], infos: list[dict[str, Any]]) -> None:
+    seen: dict[Key, Path] = {}
+    for path, info in zip(paths, infos, strict=True):
+        if absent := [name for name in RUN if name not in info]:
+            raise UnrolledError(f"{path / 'run.json'} has no {', '.join(absent)}: train the run again")
+        key = tuple(info[name] for name in RUN)
+        if key in seen:
+            raise UnrolledError(f"{path} and {seen[key]} are the same run {key}: give each run once")
+        seen[key] = path
+
+
+def _test_part(path: Path, info: dict[str, Any]) -> pd.DataFrame:
+    frame = read_predictions(path / "predictions.parquet", info)
+    return frame[frame["part"] == "test"]
+
+
+def _progress(order: list[int]) -> Iterator[int]:
+    """Count the runs on stderr, if somebody is looking."""
+    watched = sys.stderr.isatty()
+    for done, i in enumerate(order, 1):
+        yield i
+        if watched:
+            end = "\n" if done == len(order) else ""
+            print(f"\rcompare: {done} of {len(order)} runs", end=end, file=sys.stderr, flush=True)
+
+
+# --- The bootstrap ---
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """The test sequences all models of one (data, split, fold) share, and R resamples of their groups."""
+
+    __test__ = False  # not a pytest class
+    path: Path
+    key: Key
+    rows: pd.DataFrame
+    codes: npt.NDArray[np.intp]  # (N,) the group of each sequence
+    counts: Array  # (G, R) how often each group is drawn
+
+    @classmethod
+    def draw(cls, path: Path, key: Key, frame: pd.DataFrame, resamples: int, seed: int) -> "TestSet":
+        groups, codes = np.unique(frame["group"].to_numpy(str), return_inverse=True)
+        counts = draw_counts(len(groups), resamples, (seed, "groups", *key))
+        return cls(path, key, _identity(frame), codes, counts)
+
+    def check(self, path: Path, frame: pd.DataFrame) -> None:
+        """Differences are paired only if the sequences are the same."""
+        if not self.rows.equals(_identity(frame)):
+            raise UnrolledError(
+                f"{path} and {self.path} test fold {self.key} on different sequences, groups or targets: "
+                "train again the one that is older than the split"
+            )
+
+
+def _identity(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[["id", "group", "target"]].reset_index(drop=True)
+
+
+def draw_counts(n: int, resamples: int, key: Key) -> Array:
+    """How often each of n things is drawn in n draws with replacement, for R resamples: (n, R).
+
+    The same key gives the same counts wherever it is asked for.
+    """
+    digest = hashlib.sha256(json.dumps(key).encode()).digest()
+    drawn = np.random.default_rng(int.from_bytes(digest[:16], "big")).integers(n, size=(n, resamples))
+    flat = np.bincount((drawn * resamples + np.arange(resamples)).ravel(), minlength=n * resamples)
+    return flat.reshape(n, resamples).astype(np.float64)
+
+
+def bootstrap(scores: Scores, codes: npt.NDArray[np.intp], counts: Array) -> dict[str, Array]:
+    """R draws of every metric, resampling whole groups: codes (N,), counts (G, R) -> metric -> (R,).
+
+    NaN everywhere if there are fewer than 2 groups: one group cannot show how groups vary.
+    """
+    groups, resamples = counts.shape
+    if groups < 2:
+        return {name: np.full(resamples, np.nan) for name in METRICS[scores.task]}
+    blocks = np.array_split(counts, -(-len(codes) * resamples // BLOCK), axis=1)
+    parts = [measure(scores, block[codes].T) for block in blocks if block.size]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def interval(draws: Array) -> tuple[float, float]:
+    """95 % percentile interval of R draws; undefined draws are left out, NaN if none is defined."""
+    defined = draws[~np.isnan(draws)]
+    low, high = np.quantile(defined, LEVEL) if len(defined) else (np.nan, np.nan)
+    return float(low), float(high)
+
+
+def _cells(runs: list[Run], seed: int) -> dict[Key, dict[str, Cell]]:
+    """(data, split, model) -> metric -> Cell."""
+    groups: dict[Key, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.key(MODEL), []).append(run)
+    return {key: _cell(members, seed) for key, members in groups.items()}
+
+
+def _cell(runs: list[Run], seed: int) -> dict[str, Cell]:
+    seeds = sorted({run.info["seed"] for run in runs})
+    names = list(METRICS[runs[0].info["task"]])
+    resamples = len(runs[0].draws[names[0]])
+    counts = draw_counts(len(seeds), resamples, (seed, "seeds", *runs[0].key(["data", "split"]), seeds))
+    W = np.stack([counts[seeds.index(run.info["seed"])] for run in runs])  # (runs, R)
+    return {name: _mean_cell(runs, name, W) for name in names}
+
+
+def _mean_cell(runs: list[Run], name: str, W: Array) -> Cell:
+    """Runs in which the metric is undefined are left out; one test set without draws leaves all without."""
+    values = [run.report["metrics"][name] for run in runs]
+    kept = [i for i, value in enumerate(values) if value is not None]
+    if not kept:
+        return Cell(np.nan, np.full(W.shape[1], np.nan), 0)
+    mean = float(np.mean([values[i] for i in kept]))
+    draws = _weighted_mean(np.stack([runs[i].draws[name] for i in kept]), W[kept])
+    if name == "ece":
+        draws = np.maximum(draws + mean - np.nanmean(draws), 0) if not np.isnan(draws).all() else draws
+    return Cell(mean, draws, len(kept))
+
+
+def _weighted_mean(draws: Array, W: Array) -> Array:
+    """Mean over runs, (runs, R) and (runs, R) -> (R,), without the runs that a resample leaves undefined."""
+    if np.isnan(draws).all(1).any():
+        return np.full(draws.shape[1], np.nan)
+    w = np.where(np.isnan(draws), 0.0, W)
+    total = w.sum(0)
+    mean: Array = np.full_like(total, np.nan)
+    np.divide((np.nan_to_num(draws) * w).sum(0), total, out=mean, where=total > 0)
+    return mean
+
+
+# --- Tables of numbers with intervals ---
+
+
+def _summary_table(cells: dict[Key, dict[str, Cell]]) -> pd.DataFrame:
+    rows = [
+        (*key, metric, cell.mean, *interval(cell.draws), cell.n)
+        for key, metrics in cells.items()
+        for metric, cell in metrics.items()
+    ]
+    return pd.DataFrame(rows, columns=[*MODEL, "metric", "mean", "low", "high", "n"])
+
+
+def _differences_table(cells: dict[Key, dict[str, Cell]], axis: str) -> pd.DataFrame:
+    """Differences along one axis, everything else equal: of models paired, of splits not (drawn apart)."""
+    at = MODEL.index(axis)
+    rank = {name: i for i, name in enumerate(dict.fromkeys(key[at] for key in cells))}
+    places: dict[Key, list[Key]] = {}
+    for key in sorted(cells, key=lambda key: rank[key[at]]):
+        places.setdefault((*key[:at], *key[at + 1 :]), []).append(key)
+    rows = [
+        (*place, metric, a[at], b[at], *_difference(cells[a][metric], cells[b][metric]))
+        for place in dict.fromkeys((*key[:at], *key[at + 1 :]) for key in cells)
+        for metric in cells[places[place][0]]
+        for a, b in combinations(places[place], 2)
+    ]
+    others = [name for name in MODEL if name != axis]
+    return pd.DataFrame(rows, columns=[*others, "metric", axis, "other", "difference", "low", "high"])
+
+
+def _difference(a: Cell, b: Cell) -> tuple[float, float, float]:
+    """Difference of means and its interval, without the last digits that are rounding."""
+    low, high = interval(a.draws - b.draws)
+    return round(a.mean - b.mean, 12), round(low, 12), round(high, 12)
+
+
+# --- Tables gathered from the runs ---
+
+
+def _runs_table(runs: list[Run]) -> pd.DataFrame:
+    """One row a run; metrics that its task does not have stay blank."""
+    tasks = {run.info["task"] for run in runs}
+    names = list(dict.fromkeys(name for task in METRICS if task in tasks for name in METRICS[task]))
+    rows = [{**run.info, **run.report["metrics"]} for run in runs]
+    return pd.DataFrame(rows).reindex(columns=[*RUN, *names, *COSTS])
+
+
+def _gather(runs: list[Run], part: str, columns: list[str]) -> pd.DataFrame:
+    """The rows of one list of every metrics.json, with the model they belong to."""
+    rows = [{**dict(zip(MODEL, run.key(MODEL), strict=True)), **row} for run in runs for row in run.report[part]]
+    return pd.DataFrame(rows, columns=[*MODEL, *columns])
+
+
+def _classes_table(runs: list[Run]) -> pd.DataFrame:
+    """Means over runs; undefined numbers are left out."""
+    numbers = ["n", "precision", "recall", "f1", "mcc", "auroc"]
+    frame = _gather(runs, "per_class", ["class", *numbers]).astype(dict.fromkeys(numbers, "float64"))
+    return frame.groupby([*MODEL, "class"], sort=False, as_index=False).mean()
+
+
+def _confusion_table(runs: list[Run]) -> pd.DataFrame:
+    frame = _gather(runs, "confusion", ["actual", "predicted", "count"])
+    return frame.groupby([*MODEL, "actual", "predicted"], sort=False, as_index=False).sum()
+
+
+def _calibration_table(runs: list[Run]) -> pd.DataFrame:
+    """Bins pooled over runs: means weighted by the number of decisions."""
+    frame = _gather(runs, "calibration", ["confidence", "accuracy", "n"])
+    frame["bin"] = confidence_bin(frame["confidence"].to_numpy(np.float64))
+    frame[["confidence", "accuracy"]] = frame[["confidence", "accuracy"]].mul(frame["n"], axis=0)
+    frame["place"] = frame.groupby(MODEL, sort=False).ngroup()  # bins sorted, models as they appear
+    pooled = frame.groupby(["place", "bin", *MODEL], as_index=False).sum()
+    pooled[["confidence", "accuracy"]] = pooled[["confidence", "accuracy"]].div(pooled["n"], axis=0)
+    return pooled[[*MODEL, "confidence", "accuracy", "n"]]
+
+
+def _history_table(runs: list[Run]) -> pd.DataFrame:
+    """The training histories on top of each other; baselines have none."""
+    frames = []
+    for run in runs:
+        path = run.path / "history.csv"
+        if path.is_file():
+            frame = pd.read_csv(path, encoding="utf-8")
+            frames.append(pd.DataFrame(dict(zip(RUN, run.key(RUN), strict=True)), index=frame.index).join(frame))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*RUN, *HISTORY])

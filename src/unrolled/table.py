@@ -1,0 +1,212 @@
+"""The canonical table: one row per sequence and the same columns, whatever the data came from.
+
+`id` (unique), `sequence` (upper case), `target` (multi-label: class names joined by "|", sorted), then the
+columns that the data card keeps. All values are text. On disk, rows are sorted by id.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from unrolled.alphabet import Alphabet
+from unrolled.errors import UnrolledError
+from unrolled.files import atomic
+
+COLUMNS = ("id", "sequence", "target")
+TASKS = ("multiclass", "multilabel")
+SEPARATOR = "|"
+
+
+def labels(target: str, task: str) -> list[str]:
+    """Class names of one target: one for multiclass, one or more for multilabel."""
+    return target.split(SEPARATOR) if task == "multilabel" else [target]
+
+
+def refuse(what: str, offenders: Iterable[str], remedy: str) -> None:
+    """Raise UnrolledError that counts the offenders and shows the first five; do nothing if there is none."""
+    found = list(offenders)
+    if found:
+        more = [f"... and {len(found) - 5} more"] if len(found) > 5 else []
+        raise UnrolledError("\n  ".join([f"{what} ({len(found)} in all):", *found[:5], *more]) + f"\n{remedy}")
+
+
+def check(table: pd.DataFrame, task: str, alphabet: Alphabet, where: pd.Series | None = None) -> None:
+    """Raise UnrolledError unless `table` keeps the contract above.
+
+    `where` ("file:line" of each row, in the same order) makes the message point into the source.
+    """
+    if task not in TASKS:
+        raise UnrolledError(f"task {task!r} is unknown: choose {' or '.join(TASKS)} in the data card")
+    _check_columns(table)
+    names = [repr(name) for name in table["id"]]
+    if where is not None:
+        names = [f"{name} ({at})" if at else name for name, at in zip(names, where, strict=True)]
+    _check_ids(table["id"], names)
+    _check_sequences(table["sequence"], names, alphabet)
+    _check_targets(table["target"], names, task)
+
+
+def _check_columns(table: pd.DataFrame) -> None:
+    missing = [column for column in COLUMNS if column not in table.columns]
+    refuse("missing columns", missing, f"The table has: {', '.join(map(str, table.columns))}.")
+    text = {c: pd.api.types.is_string_dtype(table[c]) and table[c].notna().all() for c in table.columns}
+    refuse("columns not of text, or with missing values", (c for c in text if not text[c]), "Make them strings.")
+
+
+def _check_ids(ids: pd.Series, names: list[str]) -> None:
+    refuse("empty ids", _chosen(names, ids == ""), "Give every sequence an id.")
+    # Not printable: line ends, tabs and invisible characters, which break FASTA and CSV further on.
+    odd = [not name.isprintable() for name in ids]
+    refuse("ids with control or invisible characters", _chosen(names, odd), "Remove these characters.")
+    twice = ids.duplicated(keep=False)
+    refuse("ids that occur twice", _chosen(names, twice), "Rename or remove one of each.")
+
+
+def _check_sequences(sequences: pd.Series, names: list[str], alphabet: Alphabet) -> None:
+    refuse("empty sequences", _chosen(names, sequences == ""), "Remove these records or add their letters.")
+    found = ((name, alphabet.illegal(sequence)) for name, sequence in zip(names, sequences, strict=True))
+    refuse(
+        f"letters outside the {alphabet.name} alphabet",
+        (f"{name}: letter {hit[1]!r} at position {hit[0]}" for name, hit in found if hit),
+        f"Legal are {alphabet.legal}, in upper case. Correct the sequences, or the data card's `alphabet`.",
+    )
+
+
+def _check_targets(targets: pd.Series, names: list[str], task: str) -> None:
+    refuse("sequences without a label", _chosen(names, targets == ""), "Label or remove them.")
+    rows = [labels(target, task) for target in targets]
+    empty = ["" in row for row in rows]
+    refuse("empty labels", _chosen(names, empty), "Remove the doubled or trailing separator.")
+    loose = [row != sorted(set(row)) for row in rows]
+    refuse("labels not sorted or not unique", _chosen(names, loose), "Sort each list, each name once.")
+    odd = [not target.isprintable() for target in targets]
+    refuse("labels with control or invisible characters", _chosen(names, odd), "Remove these characters.")
+
+
+def _chosen(names: list[str], mask: Iterable[bool]) -> list[str]:
+    return [name for name, chosen in zip(names, mask, strict=True) if chosen]
+
+
+def read(path: Path | str) -> pd.DataFrame:
+    """Read what `write` wrote. Raises UnrolledError if it is absent, not Parquet, or lacks a column."""
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UnrolledError(f"{path}: not a table: {error}. Build it with `unrolled table`.") from None
+    missing = [column for column in COLUMNS if column not in table.columns]
+    refuse(f"{path}: missing columns", missing, f"The file has: {', '.join(table.columns)}.")
+    return table
+
+
+def write(path: Path | str, table: pd.DataFrame) -> None:
+    """Write `table` as zstd Parquet atomically, sorted by id: equal rows in any order give equal bytes."""
+    arrow = pa.Table.from_pandas(table.sort_values("id", kind="stable"), preserve_index=False)
+    # Neither pandas' version, which its metadata hold, nor the chunks in memory may show in the bytes.
+    arrow = arrow.replace_schema_metadata().combine_chunks()
+    with atomic(path) as tmp:
+        pq.write_table(arrow, tmp, compression="zstd")
+
+
+def classes(table: pd.DataFrame, task: str) -> list[str]:
+    """Sorted names of the classes that occur in the table: the columns of `target_matrix`."""
+    return sorted({label for target in table["target"] for label in labels(target, task)})
+
+
+def target_matrix(targets: Iterable[str], classes: Sequence[str], task: str) -> NDArray[np.uint8]:
+    """One-hot (multiclass) or multi-hot (multilabel) targets, (N, K) uint8; column k is `classes[k]`.
+
+    Raises UnrolledError for a label that is not in `classes`.
+    """
+    rows = [labels(target, task) for target in targets]
+    column = {name: k for k, name in enumerate(classes)}
+    unknown = sorted({label for row in rows for label in row if label not in column})
+    refuse("labels that are not among the classes", unknown, f"The classes are: {', '.join(classes)}.")
+    matrix = np.zeros((len(rows), len(classes)), dtype=np.uint8)
+    for n, row in enumerate(rows):
+        matrix[n, [column[label] for label in row]] = 1
+    return matrix
+
+
+def summary(table: pd.DataFrame, excluded: pd.DataFrame, card: dict[str, Any], name: str) -> dict[str, Any]:
+    """Facts of a data set as JSON values: counts of classes, exclusions and lengths, and the card's notes."""
+    names = classes(table, card["task"])
+    counts = target_matrix(table["target"], names, card["task"]).sum(axis=0, dtype=np.int64)
+    lengths = table["sequence"].str.len()
+    longest = card.get("max_length")
+    return {
+        "data": name,
+        "title": card["title"],
+        "task": card["task"],
+        "alphabet": card["alphabet"],
+        "n": len(table),
+        "excluded": dict(sorted(Counter(excluded["reason"]).items())),
+        "classes": dict(zip(names, counts.tolist(), strict=True)),
+        "labels_per_sequence": int(counts.sum()) / len(table),
+        "length": {"min": int(lengths.min()), "median": float(lengths.median()), "max": int(lengths.max())},
+        "max_length": longest,
+        "n_longer": 0 if longest is None else int((lengths > longest).sum()),
+        "licence": card.get("licence", ""),
+        "citation": card.get("citation", ""),
+    }
+
+
+def shorten(sequence: str, max_length: int | None) -> str:
+    """At most `max_length` letters: the first ceil(m/2) and the last floor(m/2). None keeps everything.
+
+    Both ends stay because sorting signals sit there (signal and transit peptides at the N-terminus, GPI
+    anchors, KDEL and SKL motifs at the C-terminus); what a long protein loses is its middle.
+
+    >>> shorten("ABCDEFG", 5)
+    'ABCFG'
+    """
+    if max_length is None or len(sequence) <= max_length:
+        return sequence
+    tail = max_length // 2
+    return sequence[: max_length - tail] + sequence[len(sequence) - tail :]
+
+
+def sample(table: pd.DataFrame, task: str, n: int, seed: int) -> NDArray[np.bool_]:
+    """Mask (N,) of `n` rows, in proportion to the strata and at least one of each.
+
+    The stratum of a row is its target, or the rarest of its labels if it has several. Within a stratum rows
+    are taken by a hash of seed and id: the choice depends on nothing but the rows, neither on their order
+    nor on a random generator's version. A larger `n` mostly adds rows to those of a smaller one.
+    Raises UnrolledError if there are more strata than `n`, or fewer rows.
+    """
+    strata = _strata(table["target"], task)
+    left = _quotas(Counter(strata), n)
+    keys = [hashlib.sha256(f"{seed}:{name}".encode()).digest() for name in table["id"]]
+    chosen = np.zeros(len(table), dtype=np.bool_)
+    for row in sorted(range(len(table)), key=keys.__getitem__):
+        chosen[row] = left[strata[row]] > 0
+        left[strata[row]] -= 1
+    return chosen
+
+
+def _strata(targets: Iterable[str], task: str) -> list[str]:
+    rows = [labels(target, task) for target in targets]
+    count = Counter(label for row in rows for label in row)
+    return [min(row, key=lambda label: (count[label], label)) for row in rows]
+
+
+def _quotas(sizes: dict[str, int], n: int) -> dict[str, int]:
+    """Share n among strata in proportion, by largest remainders; an empty one takes one from the largest."""
+    names, total = sorted(sizes), sum(sizes.values())
+    if not len(names) <= n <= total:
+        raise UnrolledError(
+            f"`sample: n` is {n}: choose from {len(names)} (one per class) to {total} (every sequence)"
+        )
+    quotas, rest = np.divmod(n * np.array([sizes[name] for name in names]), total)
+    quotas[np.argsort(-rest, kind="stable")[: n - int(quotas.sum())]] += 1
+    for empty in np.flatnonzero(quotas == 0):
+        quotas[np.argmax(quotas)] -= 1
+        quotas[empty] = 1
+    return dict(zip(names, quotas.tolist(), strict=True))

@@ -1,0 +1,191 @@
+"""Training one run: composed by Hydra, resumable, deterministic; the best checkpoint kept, early stopping.
+
+All that a run hands over are files: predictions, history, record. Metrics are computed from those.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import hydra
+import lightning as L
+import numpy as np
+import pandas as pd
+import torch
+from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import WandbLogger
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from unrolled import runs, tracking
+from unrolled.alphabet import ALPHABETS
+from unrolled.batching import Encoded, loader
+from unrolled.errors import UnrolledError
+from unrolled.evaluate import evaluate
+from unrolled.files import atomic, sha256
+from unrolled.recipe import History, Training
+
+DIVERGED = (
+    "the gradient is not finite within the first epoch. Remedies, in the lecture's order: "
+    "lower train.clip_norm (tau), lower train.learning_rate, use a gated cell (LSTM, GRU)"
+)
+
+
+def fingerprint(config: dict[str, Any]) -> str:
+    """What decides the numbers of a run: settings and the content of its inputs, not where they lie."""
+    settings = {key: config[key] for key in ("cell", "data", "model", "train")}
+    content = [sha256(config["paths"][name]) for name in ("table", "folds")]
+    text = json.dumps([settings, content, runs.versions()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def resumable(checkpoints: Path, identity: str) -> Path | None:
+    """The last checkpoint of the very same run; checkpoints of any other run are removed."""
+    label, last = checkpoints / "fingerprint", checkpoints / "last.ckpt"
+    if last.is_file() and label.is_file() and label.read_text() == identity:
+        return last
+    for stale in checkpoints.glob("*.ckpt"):
+        stale.unlink()
+    with atomic(label) as tmp:
+        tmp.write_text(identity)
+    return None
+
+
+def train(config: dict[str, Any]) -> None:
+    """Train one cell of the matrix and write predictions.parquet, history.csv, run.json and checkpoints/.
+
+    A run that was interrupted goes on from its last checkpoint and ends with the numbers it would have had.
+
+    Args:
+        config: the composed Hydra config (config/train.yaml), resolved, with `cell` added.
+
+    Raises:
+        UnrolledError: bad paths or folds, or a gradient that is not finite before the first epoch ends.
+    """
+    started = time.perf_counter()
+    torch.set_num_threads(config["threads"])
+    L.seed_everything(config["cell"]["seed"], verbose=False)
+    paths, recipe = {k: Path(v) for k, v in config["paths"].items()}, config["train"]
+    material = runs.load(paths["table"], paths["folds"], config["cell"]["fold"], config["data"])
+    alphabet = ALPHABETS[config["data"]["alphabet"]]
+    encoded = {
+        name: Encoded([alphabet.encode(s) for s in part.sequences], part.y) for name, part in material.parts.items()
+    }
+    network = hydra.utils.instantiate(
+        config["model"]["network"], vocabulary=alphabet.size, outputs=len(material.classes)
+    )
+    training = Training(network, material.task, recipe, config["cell"]["seed"])
+    checkpoints = paths["out"] / "checkpoints"
+    last = resumable(checkpoints, fingerprint(config))
+    _say_start(config, material, network, last)
+    wandb = tracking.start(config["wandb"], paths["wandb"], config)
+    history = History(int(encoded["train"].lengths.sum()))
+    best = ModelCheckpoint(checkpoints, "best", monitor="val_loss", save_last=True, enable_version_counter=False)
+    trainer = L.Trainer(
+        max_epochs=recipe["max_epochs"],
+        accelerator="auto",
+        devices=1,
+        deterministic=True,
+        logger=WandbLogger(experiment=wandb) if wandb else False,
+        callbacks=[history, best, EarlyStopping("val_loss", patience=recipe["patience"])],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
+    size, tokens = recipe["batch_size"], recipe["batch_tokens"]
+    trainer.fit(
+        training,
+        loader(encoded["train"], size, tokens, shuffle=True, seed=config["cell"]["seed"]),
+        loader(encoded["validation"], size, tokens, shuffle=False),
+        ckpt_path=last,
+        weights_only=False,  # our own checkpoint, written a moment ago in this folder
+    )
+    if training.diverged and len(history.rows) < 2:
+        raise UnrolledError(f"{paths['out']}: {DIVERGED}")
+    state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
+    training.load_state_dict(state["state_dict"])
+    probabilities = {
+        name: predict(training, loader(encoded[name], size, tokens, shuffle=False), encoded[name])
+        for name in runs.PARTS[1:]
+    }
+    runs.write_predictions(paths["out"] / "predictions.parquet", material, probabilities)
+    with atomic(paths["out"] / "history.csv") as tmp:
+        pd.DataFrame(history.rows).to_csv(tmp, index=False, lineterminator="\n")
+    runs.write_record(
+        paths["out"] / "run.json",
+        material=material,
+        config=config,
+        kind="neural",
+        params=sum(p.numel() for p in network.parameters() if p.requires_grad),
+        seconds=round(time.perf_counter() - started, 3),
+        epochs=len(history.rows),
+        best_epoch=int(state["epoch"]),
+        tokens_per_second=float(np.median([row["tokens_per_second"] for row in history.rows])),
+        resumed=last is not None,
+        stopped=_why_stopped(training, history),
+        device=str(trainer.strategy.root_device),
+    )
+    measured = evaluate(paths["out"] / "predictions.parquet", paths["out"] / "run.json")["metrics"]
+    tracking.finish(wandb, {f"test/{name}": value for name, value in measured.items()})
+    (checkpoints / "last.ckpt").unlink()  # finished: nothing to resume
+
+
+def predict(training: Training, batches: Any, data: Encoded) -> np.ndarray:
+    """Probabilities (N, K) of every sequence of `data`, in its order."""
+    squash = torch.softmax if training.task == "multiclass" else lambda x, dim: torch.sigmoid(x)
+    training.eval()
+    with torch.inference_mode():
+        parts = [squash(training.network(b.tokens, b.lengths), dim=1) for b in batches]
+    rows = [row for batch in batches.sampler for row in batch]
+    out = np.empty((len(data), parts[0].shape[1]), dtype=np.float32)
+    out[rows] = torch.cat(parts).float().numpy()
+    return out
+
+
+def _why_stopped(training: Training, history: History) -> str:
+    if training.diverged:
+        return "the gradient was not finite"
+    done = len(history.rows) >= training.recipe["max_epochs"]
+    return "max_epochs" if done else "no better validation loss"
+
+
+def _say_start(config: dict[str, Any], material: runs.Material, network: nn.Module, last: Path | None) -> None:
+    n = {name: len(part) for name, part in material.parts.items()}
+    trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    print(
+        f"{config['model']['title']}: {trained:,} parameters; {n['train']} sequences to train, {n['validation']} to "
+        f"validate, {n['test']} to test; {material.n_shortened} kept to both termini"
+        + (f"; resuming from {last}" if last else ""),
+        file=sys.stderr,
+    )
+
+
+@hydra.main(version_base="1.3", config_path=None, config_name="train")
+def main(cfg: DictConfig) -> None:
+    """Hydra's entry point: names the cell after the chosen cards and trains it."""
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    choices = HydraConfig.get().runtime.choices
+    config["cell"] = {axis: choices[axis] for axis in ("data", "split", "model")}
+    config["cell"] |= {"fold": config.pop("fold"), "seed": config.pop("seed")}
+    train(config)
+
+
+def run(overrides: list[str]) -> None:
+    """Compose the config from Hydra overrides and train; what `unrolled train` calls."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # hardware it looked for, advertisements
+    warnings.filterwarnings("ignore", ".*num_workers.*")  # the data lie in memory: workers would only copy them
+    warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # checkpoints to resume from
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")  # Lightning under a newer torch
+    sys.argv = ["unrolled train", *overrides]
+    if not any(o.startswith(("--config-dir", "-cd")) for o in overrides):
+        sys.argv += ["--config-dir", str(Path("config").resolve())]
+    main()

@@ -1,0 +1,138 @@
+"""Cards and the matrix: whatever would fail later is one clear line now."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from unrolled.cards import AXES, Cell, Deck, cells, read_yaml
+from unrolled.errors import UnrolledError
+
+ROOT = Path(__file__).parents[1]
+CONFIG = read_yaml(ROOT / "config" / "config.yaml")
+EXPERIMENTS = sorted((ROOT / "config" / "experiments").glob("*.yaml"))
+
+
+@pytest.fixture
+def deck(tmp_path):
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    return Deck(tmp_path / "config", ROOT / "workflow" / "schemas")
+
+
+def edit(path: Path, **changes):
+    card = read_yaml(path) | changes
+    path.write_text(yaml.safe_dump({k: v for k, v in card.items() if v is not ...}))
+
+
+def overlaid(*overlays):
+    """What Snakemake makes of config.yaml and --configfile: dicts merge, the rest is replaced."""
+    merged = dict(CONFIG)
+    for overlay in overlays:
+        for key, value in overlay.items():
+            merged[key] = merged[key] | value if isinstance(value, dict) else value
+    return merged
+
+
+def test_every_shipped_card_is_valid(deck):
+    for axis in AXES:
+        assert deck.names(axis)
+        for name in deck.names(axis):
+            deck.card(axis, name)
+
+
+@pytest.mark.parametrize("overlay", EXPERIMENTS, ids=lambda p: p.stem)
+def test_every_shipped_experiment_is_possible_and_named_after_its_file(deck, overlay):
+    config = overlaid(read_yaml(overlay))
+    assert config["experiment"] == overlay.stem
+    assert cells(config["matrix"], deck.matrix(config, str(overlay))["model"])
+
+
+def test_cells_cross_the_axes_in_the_order_written():
+    matrix = {"data": ["d"], "split": ["s2", "s1"], "model": ["m"], "fold": [0], "seed": [3, 1]}
+    assert cells(matrix, {"m": {"kind": "neural"}}) == [
+        Cell("d", "s2", "m", 0, 3),
+        Cell("d", "s2", "m", 0, 1),
+        Cell("d", "s1", "m", 0, 3),
+        Cell("d", "s1", "m", 0, 1),
+    ]
+
+
+def test_a_baseline_runs_with_the_first_seed_only():
+    matrix = {"data": ["d"], "split": ["s"], "model": ["m"], "fold": [0, 1], "seed": [7, 8]}
+    assert [(c.fold, c.seed) for c in cells(matrix, {"m": {"kind": "baseline"}})] == [(0, 7), (1, 7)]
+
+
+def test_the_folder_of_a_cell_is_the_documented_one():
+    assert Cell("demo", "random", "lstm", 0, 2).folder == "demo/random/lstm/fold0-seed2"
+
+
+def test_a_missing_card_names_the_file_and_the_nearest_name(deck):
+    with pytest.raises(UnrolledError, match=r"config/model/lstn\.yaml.*did you mean 'lstm'"):
+        deck.card("model", "lstn")
+
+
+def test_a_name_cannot_leave_its_folder(deck):
+    with pytest.raises(UnrolledError, match="there is no model card"):
+        deck.card("model", "../config")
+
+
+def test_a_misspelt_key_names_file_key_and_remedy(deck):
+    edit(deck.path("split", "random"), foldz=5)
+    with pytest.raises(UnrolledError, match=r"random\.yaml: unknown key 'foldz'; did you mean 'folds'\?"):
+        deck.card("split", "random")
+
+
+def test_a_missing_key_is_named(deck):
+    edit(deck.path("split", "cluster30"), identity=...)
+    with pytest.raises(UnrolledError, match=r"cluster30\.yaml: .*lacks the key 'identity'"):
+        deck.card("split", "cluster30")
+
+
+def test_a_wrong_value_is_named(deck):
+    edit(deck.path("data", "demo"), task="regression")
+    with pytest.raises(UnrolledError, match=r"demo\.yaml: task: 'regression' is not one of"):
+        deck.card("data", "demo")
+
+
+def test_a_misspelt_key_inside_a_network_is_named(deck):
+    path = deck.path("model", "lstm")
+    card = read_yaml(path)
+    card["network"]["recurrent"]["d_hidden"] = 5
+    path.write_text(yaml.safe_dump(card))
+    with pytest.raises(UnrolledError, match=r"lstm\.yaml: unknown key 'd_hidden' in network\.recurrent"):
+        deck.card("model", "lstm")
+
+
+def test_code_outside_the_project_is_no_target(deck):
+    path = deck.path("model", "lstm")
+    path.write_text(path.read_text().replace("unrolled.models.SequenceClassifier", "os.system"))
+    with pytest.raises(UnrolledError, match=r"lstm\.yaml: network\._target_"):
+        deck.card("model", "lstm")
+
+
+def test_broken_yaml_names_the_line(deck):
+    deck.path("split", "random").write_text("title: x\ngroup: [sequence\n")
+    with pytest.raises(UnrolledError, match=r"random\.yaml:3:1: not valid YAML"):
+        deck.card("split", "random")
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        ({"fold": [5]}, "fold 5 does not exist: split 'random' has folds 0 to 4"),
+        ({"split": ["published"]}, "reads column 'partition', but data 'demo' does not list it"),
+        ({"seed": []}, r"matrix\.seed"),
+        ({"seed": [0, 0]}, r"matrix\.seed"),
+        ({"folds": [0]}, "unknown key 'folds' in matrix; did you mean 'fold'"),
+    ],
+)
+def test_an_impossible_matrix_is_one_clear_line(deck, matrix, message):
+    with pytest.raises(UnrolledError, match=message) as caught:
+        deck.matrix(overlaid({"matrix": matrix}), "config/config.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_misspelt_training_setting_is_found_before_any_job(deck):
+    with pytest.raises(UnrolledError, match="unknown key 'max_epoch'"):
+        deck.matrix(overlaid({"train": {"max_epoch": 3}}), "config/config.yaml")

@@ -1,0 +1,159 @@
+"""Batches, recurrent layers and the classifier: what padding, order and lengths may never change."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from unrolled.batching import Encoded, SortedBatches, loader, mask
+from unrolled.models import SequenceClassifier, masked_mean
+from unrolled.recurrent import GRU, LSTM, RNN, reverse
+
+CELLS = [RNN, LSTM, GRU]
+LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=6)
+
+
+def a_classifier(cell=LSTM, **settings) -> SequenceClassifier:
+    torch.manual_seed(0)
+    return SequenceClassifier(22, 4, lambda d_in: cell(d_in, 8, **settings), d_e=5).double().eval()
+
+
+def tokens_of(lengths: list[int], T: int | None = None) -> torch.Tensor:
+    T = T or max(lengths)
+    rows = torch.randint(1, 22, (len(lengths), T), generator=torch.Generator().manual_seed(1))
+    return rows * mask(torch.tensor(lengths), T)
+
+
+def test_the_mask_is_one_at_true_positions():
+    assert mask(torch.tensor([1, 3]), 3).tolist() == [[True, False, False], [True, True, True]]
+
+
+@given(LENGTHS)
+def test_reversing_twice_changes_nothing_and_padding_stays(lengths):
+    x = torch.randn(len(lengths), max(lengths), 2)
+    n = torch.tensor(lengths)
+    assert torch.equal(reverse(reverse(x, n), n), x)
+    for row, length in enumerate(lengths):
+        assert torch.equal(reverse(x, n)[row, :length], x[row, :length].flip(0))
+        assert torch.equal(reverse(x, n)[row, length:], x[row, length:])
+
+
+@given(LENGTHS)
+def test_the_masked_mean_is_the_mean_over_true_residues(lengths):
+    h = torch.randn(len(lengths), max(lengths), 3)
+    expected = torch.stack([h[i, :n].mean(0) for i, n in enumerate(lengths)])
+    torch.testing.assert_close(masked_mean(h, torch.tensor(lengths)), expected)
+
+
+def test_nan_in_the_padding_does_not_reach_the_mean():
+    h = torch.full((1, 3, 1), torch.nan)
+    h[0, 0] = 2.0
+    assert masked_mean(h, torch.tensor([1])).item() == 2.0
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("layers", [1, 2])
+@settings(max_examples=15)
+@given(lengths=LENGTHS, extra=st.integers(0, 5))
+def test_padding_never_changes_the_logits(cell, layers, lengths, extra):
+    model = a_classifier(cell, layers=layers, bidirectional=True)
+    n, tokens = torch.tensor(lengths), tokens_of(lengths)
+    wider = torch.nn.functional.pad(tokens, (0, extra))
+    torch.testing.assert_close(model(wider, n), model(tokens, n), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@settings(max_examples=15)
+@given(lengths=LENGTHS, order=st.randoms())
+def test_the_order_and_company_in_a_batch_never_change_the_logits(cell, lengths, order):
+    model = a_classifier(cell, bidirectional=True)
+    n, tokens = torch.tensor(lengths), tokens_of(lengths)
+    together = model(tokens, n)
+    rows = list(range(len(lengths)))
+    order.shuffle(rows)
+    torch.testing.assert_close(model(tokens[rows], n[rows]), together[rows], rtol=0, atol=1e-12)
+    alone = torch.cat([model(tokens[i : i + 1, : lengths[i]], n[i : i + 1]) for i in range(len(lengths))])
+    torch.testing.assert_close(alone, together, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_both_directions_agree_with_packed_torch(cell):
+    torch.manual_seed(0)
+    ours = cell(3, 5, bidirectional=True).double()
+    stock = cell.cell(3, 5, batch_first=True, bidirectional=True).double()
+    for part, suffix in zip(ours.cells(), ["l0", "l0_reverse"], strict=True):
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            getattr(stock, f"{name}_{suffix}").data.copy_(getattr(part, f"{name}_l0"))
+    x, n = torch.randn(3, 7, 3).double(), torch.tensor([7, 4, 1])
+    packed = nn.utils.rnn.pack_padded_sequence(x, n, batch_first=True)
+    expected, _ = nn.utils.rnn.pad_packed_sequence(stock(packed)[0], batch_first=True)
+    valid = mask(n, 7)
+    torch.testing.assert_close(ours(x, n)[valid], expected[valid], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_initialisation_is_the_lectures(cell):
+    for part in cell(6, 8, layers=2, bidirectional=True).cells():
+        for W_h in part.weight_hh_l0.split(8):
+            torch.testing.assert_close(W_h.T @ W_h, torch.eye(8), rtol=0, atol=1e-5)
+        assert not part.bias_hh_l0.requires_grad
+        assert part.bias_hh_l0.abs().max() == 0
+        if cell is LSTM:
+            i, f, g, o = part.bias_ih_l0.split(8)
+            assert (f == 1).all()
+            assert torch.cat([i, g, o]).abs().max() == 0
+        else:
+            assert part.bias_ih_l0.abs().max() == 0
+
+
+@pytest.mark.parametrize(("cell", "gates"), [(RNN, 1), (GRU, 3), (LSTM, 4)])
+def test_trained_parameters_are_as_many_as_the_lecture_counts(cell, gates):
+    d_h, d_in = 8, 6
+    trained = sum(p.numel() for p in cell(d_in, d_h).parameters() if p.requires_grad)
+    assert trained == gates * d_h * (d_h + d_in + 1)
+
+
+def encoded(lengths):
+    sequences = [np.full(n, i % 20 + 1, dtype=np.uint8) for i, n in enumerate(lengths)]
+    return Encoded(sequences, np.eye(3, dtype=np.uint8)[[i % 3 for i in range(len(lengths))]])
+
+
+@given(
+    lengths=st.lists(st.integers(1, 50), min_size=1, max_size=40),
+    size=st.integers(1, 8),
+    tokens=st.integers(1, 200),
+    epoch=st.integers(0, 3),
+)
+def test_batches_hold_every_row_once_within_the_budget(lengths, size, tokens, epoch):
+    batches = SortedBatches(torch.tensor(lengths), size, tokens, shuffle=True)
+    batches.set_epoch(epoch)
+    drawn = list(batches)
+    assert sorted(row for batch in drawn for row in batch) == list(range(len(lengths)))
+    for batch in drawn:
+        assert len(batch) <= size
+        assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= tokens
+    assert drawn == list(batches)
+    assert len(batches) == len(drawn)
+
+
+def test_sorting_by_length_spares_padding_and_epochs_differ():
+    lengths = torch.randint(20, 400, (500,), generator=torch.Generator().manual_seed(0))
+    batches = SortedBatches(lengths, 32, 10**9, shuffle=True)
+    first = list(batches)
+    padded = sum(len(b) * int(lengths[b].max()) for b in first)
+    assert lengths.sum() / padded > 0.85
+    batches.set_epoch(1)
+    assert list(batches) != first
+
+
+def test_a_batch_is_padded_on_the_right_and_knows_its_lengths():
+    batch = encoded([2, 3])[[0, 1]]
+    assert batch.tokens.tolist() == [[1, 1, 0], [2, 2, 2]]
+    assert batch.lengths.tolist() == [2, 3]
+    assert batch.targets.tolist() == [[1, 0, 0], [0, 1, 0]]
+
+
+def test_the_loader_gives_whole_batches():
+    assert [len(batch.lengths) for batch in loader(encoded([1] * 5), 2, 100, shuffle=False)] == [2, 2, 1]

@@ -1,0 +1,250 @@
+"""Training: what a run hands over, that a seed decides every byte, and that a killed run loses nothing."""
+
+import json
+import math
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from unrolled import split, train
+from unrolled import table as tables
+from unrolled.alphabet import ALPHABETS
+from unrolled.baselines import BASELINES
+from unrolled.baselines import run as run_baseline
+from unrolled.cards import Deck, cells, read_yaml
+from unrolled.errors import UnrolledError
+from unrolled.evaluate import evaluate
+from unrolled.simulate import simulate
+
+ROOT = Path(__file__).parents[1]
+DECK = Deck(ROOT / "config", ROOT / "workflow" / "schemas")
+NEURAL = [name for name in DECK.names("model") if DECK.card("model", name)["kind"] == "neural"]
+SILENT = ["wandb.mode=disabled"]
+QUICK = ["model.network.recurrent.d_h=8", "model.network.d_e=4", "train.max_epochs=3", *SILENT]
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*num_workers:",  # the data lie in memory: workers would only copy them
+    "ignore:.*exists and is not empty:",  # checkpoints to resume from
+    "ignore:.*LeafSpec:",  # Lightning under a newer torch
+)
+
+
+def write_material(folder: Path, table: pd.DataFrame, task: str = "multiclass") -> None:
+    tables.write(folder / "table.parquet", table)
+    folds = split.make_folds(table, {"group": "sequence", "folds": 5, "seed": 0}, task)
+    folds.to_parquet(folder / "folds.parquet", index=False)
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("material")
+    write_material(folder, simulate(n=240, families=40, seed=0))
+    return folder
+
+
+def config_of(material: Path, out: Path, *changes: str) -> dict:
+    paths = [f"paths.table={material}/table.parquet", f"paths.folds={material}/folds.parquet", f"paths.out={out}"]
+    with initialize_config_dir(str(ROOT / "config"), version_base="1.3"):
+        config = OmegaConf.to_container(compose("train", [*paths, *changes]), resolve=True)
+    names = dict(change.split("=") for change in changes if change.split("=")[0] in ("data", "model", "split"))
+    cell = {"data": "demo", "split": "random", "model": "lstm"} | names
+    return config | {"cell": cell | {"fold": config.pop("fold"), "seed": config.pop("seed")}}
+
+
+def trained(material: Path, out: Path, *changes: str) -> Path:
+    train.train(config_of(material, out, *QUICK, *changes))
+    return out
+
+
+def same(one: Path, two: Path) -> bool:
+    return (one / "predictions.parquet").read_bytes() == (two / "predictions.parquet").read_bytes()
+
+
+def numbers(history: Path) -> pd.DataFrame:
+    return pd.read_csv(history).drop(columns=["seconds", "tokens_per_second"])
+
+
+@pytest.mark.parametrize("model", NEURAL)
+def test_a_run_hands_over_what_the_contract_says(material, tmp_path, model):
+    out = trained(material, tmp_path / "run", f"model={model}", "seed=3")
+    record = json.loads((out / "run.json").read_text())
+    assert {k: record[k] for k in ("data", "split", "model", "fold", "seed", "kind", "epochs")} == {
+        "data": "demo", "split": "random", "model": model, "fold": 0, "seed": 3, "kind": "neural", "epochs": 3,
+    }  # fmt: skip
+    history = pd.read_csv(out / "history.csv")
+    assert history["epoch"].tolist() == [0, 1, 2]
+    assert (history["grad_norm_max"] >= history["grad_norm_mean"]).all()
+    assert record["best_epoch"] == history["val_loss"].idxmin()
+    assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["best.ckpt", "fingerprint"]
+    predictions = pd.read_parquet(out / "predictions.parquet")
+    folds = pd.read_parquet(material / "folds.parquet")
+    assert set(predictions.loc[predictions["part"] == "test", "id"]) == set(folds.loc[folds["fold"] == 0, "id"])
+    assert set(predictions.loc[predictions["part"] == "validation", "id"]) == set(folds.loc[folds["fold"] == 1, "id"])
+    assert math.isfinite(evaluate(out / "predictions.parquet", out / "run.json")["metrics"]["macro_f1"])
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(material, tmp_path):
+    one, two = (trained(material, tmp_path / name) for name in ("one", "two"))
+    other = trained(material, tmp_path / "other", "seed=1")
+    assert same(one, two)
+    pd.testing.assert_frame_equal(numbers(one / "history.csv"), numbers(two / "history.csv"))
+    assert not same(one, other)
+
+
+def launch(material: Path, out: Path, until: str | None = None) -> str:
+    """Run `unrolled train` for eight epochs and return what it says; kill -9 it at a line starting with `until`."""
+    paths = [f"paths.table={material}/table.parquet", f"paths.folds={material}/folds.parquet", f"paths.out={out}"]
+    changes = [*QUICK, "train.max_epochs=8", "model.network.dropout=0.3", f"--config-dir={ROOT}/config"]
+    command = [sys.executable, "-m", "unrolled", "train", *paths, *changes]
+    said = []
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=out.parent) as process:
+        for line in process.stderr:
+            said.append(line)
+            if until and line.startswith(until):
+                process.kill()
+    assert process.returncode == (-signal.SIGKILL if until else 0), "".join(said)
+    return "".join(said)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(material, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    launch(material, whole)
+    launch(material, broken, until="epoch   3")
+    assert not (broken / "predictions.parquet").exists()
+    said = launch(material, broken)
+    assert "resuming" in said
+    assert "epoch   2/8" not in said
+    assert json.loads((broken / "run.json").read_text())["resumed"]
+    pd.testing.assert_frame_equal(numbers(broken / "history.csv"), numbers(whole / "history.csv"))
+    assert same(whole, broken)
+
+
+def test_checkpoints_of_other_settings_are_not_resumed(material, tmp_path):
+    checkpoints = trained(material, tmp_path / "run") / "checkpoints"
+    (checkpoints / "best.ckpt").rename(checkpoints / "last.ckpt")
+    identity = (checkpoints / "fingerprint").read_text()
+    assert train.resumable(checkpoints, identity) == checkpoints / "last.ckpt"
+    assert train.resumable(checkpoints, "another") is None
+    assert not list(checkpoints.glob("*.ckpt"))
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_with_the_lectures_remedies(material, tmp_path):
+    with pytest.raises(UnrolledError, match=r"lower train\.learning_rate"):
+        trained(material, tmp_path / "run", "train.learning_rate=1e30", "model=rnn")
+
+
+@pytest.mark.slow
+def test_shuffled_labels_give_chance(tmp_path):
+    table = simulate(n=600, families=60, seed=0)
+    table["target"] = np.random.default_rng(0).permutation(table["target"])
+    write_material(tmp_path, table)
+    out = trained(tmp_path, tmp_path / "run", "train.max_epochs=8", "model.network.recurrent.d_h=16")
+    measured = evaluate(out / "predictions.parquet", out / "run.json")["metrics"]
+    assert measured["auroc"] == pytest.approx(0.5, abs=0.08)
+    assert measured["mcc"] == pytest.approx(0.0, abs=0.12)
+
+
+@pytest.mark.slow
+def test_signals_are_learned(tmp_path):
+    write_material(tmp_path, simulate(n=600, families=60, seed=0))
+    train.train(config_of(tmp_path, tmp_path / "run", *SILENT, "train.max_epochs=15", "train.learning_rate=3e-3"))
+    measured = evaluate(tmp_path / "run" / "predictions.parquet", tmp_path / "run" / "run.json")["metrics"]
+    assert measured["auroc"] > 0.8
+
+
+def test_multilabel_targets_train_and_sum_to_what_they_like(tmp_path):
+    table = simulate(n=120, families=20, seed=0)
+    table["target"] = ["a|b", "b", "a", "c"] * 30
+    write_material(tmp_path, table, "multilabel")
+    out = trained(tmp_path, tmp_path / "run", "data.task=multilabel")
+    predictions = pd.read_parquet(out / "predictions.parquet")
+    sums = predictions[["p:a", "p:b", "p:c"]].sum(axis=1)
+    assert sums.std() > 0
+    assert set(evaluate(out / "predictions.parquet", out / "run.json")["thresholds"]) == {"a", "b", "c"}
+
+
+def test_long_sequences_keep_both_ends_and_are_counted(material, tmp_path):
+    out = trained(material, tmp_path / "run", "data.max_length=50", "train.max_epochs=1")
+    lengths = tables.read(material / "table.parquet")["sequence"].str.len()
+    assert json.loads((out / "run.json").read_text())["n_shortened"] == (lengths > 50).sum() > 0
+
+
+def test_folds_of_another_table_are_refused(material, tmp_path):
+    write_material(tmp_path, simulate(n=100, families=20, seed=5).assign(id=lambda t: "other" + t["id"]))
+    config = config_of(material, tmp_path / "run", *QUICK, f"paths.folds={tmp_path}/folds.parquet")
+    with pytest.raises(UnrolledError, match="is in no fold"):
+        train.train(config)
+
+
+@pytest.mark.parametrize("estimator", BASELINES)
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_baselines_keep_the_same_contract(material, tmp_path, estimator, task):
+    run_baseline(
+        table=material / "table.parquet",
+        folds=material / "folds.parquet",
+        data_card={"name": "demo", "task": task, "alphabet": "protein"},
+        model_card={"name": estimator, "kind": "baseline", "estimator": estimator},
+        split="random",
+        fold=0,
+        seed=0,
+        wandb={"mode": "disabled"},
+        wandb_dir=tmp_path,
+        out=tmp_path,
+    )
+    measured = evaluate(tmp_path / "predictions.parquet", tmp_path / "run.json")["metrics"]
+    assert math.isfinite(measured["log_loss"])
+    assert (measured["auroc"] > 0.6) if estimator == "kmer" else (measured["auroc"] == pytest.approx(0.5))
+
+
+def shipped_cells():
+    base = read_yaml(ROOT / "config" / "config.yaml")
+    for path in [None, *sorted((ROOT / "config" / "experiments").glob("*.yaml"))]:
+        matrix = base["matrix"] | (read_yaml(path)["matrix"] if path else {})
+        models = {name: DECK.card("model", name) for name in matrix["model"]}
+        for cell in cells(matrix, models):
+            if models[cell.model]["kind"] == "neural":
+                yield pytest.param(cell, id=f"{path.stem if path else 'config'}:{cell.folder}")
+
+
+@pytest.mark.parametrize("cell", list(shipped_cells()))
+def test_every_cell_of_every_shipped_matrix_composes_and_instantiates(cell, tmp_path):
+    changes = [f"{axis}={getattr(cell, axis)}" for axis in ("data", "split", "model", "fold", "seed")]
+    config = config_of(tmp_path, tmp_path, *changes)
+    alphabet = ALPHABETS[config["data"]["alphabet"]]
+    network = instantiate(config["model"]["network"], vocabulary=alphabet.size, outputs=7)
+    assert sum(p.numel() for p in network.parameters()) > 0
+    DECK.check(config["train"], "train", "composed")
+
+
+def test_every_training_setting_has_a_documented_default():
+    assert set(read_yaml(ROOT / "workflow/schemas/train.schema.yaml")["properties"]) == set(
+        read_yaml(ROOT / "config/train.yaml")["train"]
+    )
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(' '.join(m.split('.')[0] for m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+HEAVY = {"torch", "lightning", "hydra", "wandb", "sklearn", "snakemake"}
+BARRED = {
+    "cli cards fetch files": {*HEAVY, "numpy", "pandas"},
+    "table formats simulate split homology metrics evaluate compare plots report baselines runs": HEAVY,
+    "models recurrent batching": HEAVY - {"torch"},
+}
+
+
+@pytest.mark.parametrize(("module", "barred"), [(m, barred) for ms, barred in BARRED.items() for m in ms.split()])
+def test_a_step_imports_no_more_than_it_needs(module, barred):
+    assert not barred & modules_after(f"import unrolled.{module}")

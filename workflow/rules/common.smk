@@ -1,0 +1,89 @@
+# What the rules share: the checked config, its cards, and the names of files.
+import json
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+try:
+    import unrolled
+    from unrolled import cards
+    from unrolled.errors import UnrolledError
+except ModuleNotFoundError as error:
+    sys.exit(f"unrolled: error: {error}; run `make setup`, then `.venv/bin/snakemake` or `. .venv/bin/activate`")
+
+# `.venv/bin/snakemake` works without activating the environment first.
+shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+
+DECK = cards.Deck(Path("config"), Path("workflow/schemas"))
+try:
+    CARDS = DECK.matrix(config, " + ".join(map(os.path.relpath, workflow.configfiles)))
+    CELLS = cards.cells(config["matrix"], CARDS["model"])
+except UnrolledError as error:
+    sys.exit(f"unrolled: error: {error}")
+
+RESULTS = f"results/{config['experiment']}"
+RUN = f"{RESULTS}/runs/{{data}}/{{split}}/{{model}}/fold{{fold}}-seed{{seed}}"
+LOG = f"{RESULTS}/logs/{{data}}.{{split}}.{{model}}.fold{{fold}}-seed{{seed}}"
+BENCHMARK = f"{RESULTS}/benchmarks/{{data}}.{{split}}.{{model}}.fold{{fold}}-seed{{seed}}.tsv"
+SPLIT = "results/data/{data}/{split}"
+CLUSTERED = [name for name, card in CARDS["split"].items() if card["group"] == "cluster"]
+OTHER_TABLES = ["models", "splits", "history", "classes", "confusion", "calibration"]
+# Where the runs are tracked is given as resources of the rules: changing it is no reason to train again.
+WANDB = {"mode": "offline", "project": "unrolled"} | config.get("wandb", {})
+MATRIX = json.dumps(config["matrix"])
+SOURCE = Path(os.path.relpath(Path(unrolled.__file__).parent))
+
+
+def one_of(names):
+    """A wildcard constraint: one of these names, and nothing if there are none."""
+    return "|".join(map(re.escape, sorted(names))) or "(?!)"
+
+
+def models_of(kind):
+    """Names of the matrix' models of a kind, neural or baseline."""
+    return [name for name, card in CARDS["model"].items() if card["kind"] == kind]
+
+
+def code(*modules):
+    """Modules whose edits make a result stale: Snakemake does not look inside an imported package."""
+    return [str(SOURCE / f"{module}.py") for module in modules]
+
+
+def from_runs(name):
+    """The file `name` of every run of the matrix."""
+    return [f"{RESULTS}/runs/{cell.folder}/{name}" for cell in CELLS]
+
+
+def overrides(settings, prefix):
+    """Hydra overrides of a nested mapping: {'plateau': {'factor': 0.3}} -> train.plateau.factor=0.3."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from overrides(value, f"{prefix}.{key}")
+        else:
+            yield f"{prefix}.{key}={json.dumps(value)}"
+
+
+def raw_files(data):
+    """Paths of a data card's raw files: downloaded ones under results/raw/, local ones where they are."""
+    card = CARDS["data"][data]
+    folder = f"results/raw/{card.get('dataset', data)}"
+    labels = [card["labels"]["path"]] if "path" in card.get("labels", {}) else []
+    return [f.get("path") or f"{folder}/{f['name']}" for f in card.get("files", [])] + labels
+
+
+DOWNLOADS = {
+    f"results/raw/{card.get('dataset', data)}/{file['name']}": file
+    for data, card in CARDS["data"].items()
+    for file in card.get("files", [])
+    if "url" in file
+}
+
+
+wildcard_constraints:
+    data=one_of(CARDS["data"]),
+    split=one_of(CARDS["split"]),
+    model=one_of(CARDS["model"]),
+    fold=r"\d+",
+    seed=r"\d+",

@@ -1,0 +1,60 @@
+# All runs -> tidy tables -> figures and one self-contained page.
+
+
+rule compare:
+    input:
+        metrics=from_runs("metrics.json"),
+        code=code("compare", "metrics"),
+    output:
+        runs=report(f"{RESULTS}/tables/runs.csv", category="Tables", caption="../report/tables.rst"),
+        summary=report(f"{RESULTS}/tables/summary.csv", category="Tables", caption="../report/tables.rst"),
+        others=expand(f"{RESULTS}/tables/{{table}}.csv", table=OTHER_TABLES),
+    log:
+        f"{RESULTS}/logs/compare.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compare.tsv"
+    conda:
+        "../../envs/tools.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        results=subpath(output.runs, ancestor=2),
+        matrix=MATRIX,
+        resamples=config.get("resamples", 1000),
+    shell:
+        "unrolled compare --results {params.results:q} --matrix {params.matrix:q} --resamples {params.resamples} "
+        "> {log:q} 2>&1"
+
+
+rule report:
+    input:
+        tables=rules.compare.output,
+        data=expand("results/data/{data}/summary.json", data=CARDS["data"]),
+        splits=expand(
+            "results/data/{data}/{split}/split.json",
+            data=CARDS["data"],
+            split=CARDS["split"],
+        ),
+        code=[*code("report", "plots"), *map(str, sorted(SOURCE.glob("templates/*")))],
+    output:
+        page=report(f"{RESULTS}/report.html", category="Report", caption="../report/report.rst"),
+        figures=report(
+            directory(f"{RESULTS}/figures"),
+            patterns=["{figure}.svg"],
+            category="Figures",
+            caption="../report/figure.rst",
+        ),
+    log:
+        f"{RESULTS}/logs/report.log",
+    conda:
+        "../../envs/tools.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        results=subpath(output.page, parent=True),
+        matrix=MATRIX,
+        metric=config["metric"],
+    shell:
+        "unrolled report --results {params.results:q} --matrix {params.matrix:q} --metric {params.metric} > {log:q} 2>&1"

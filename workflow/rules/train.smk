@@ -1,0 +1,101 @@
+# One run per cell of the matrix, and its metrics.
+
+
+# The checkpoints are not declared as output: Snakemake would remove them before a run could resume.
+rule train:
+    input:
+        table="results/data/{data}/table.parquet",
+        folds="results/data/{data}/{split}/folds.parquet",
+        data_card="config/data/{data}.yaml",
+        model_card="config/model/{model}.yaml",
+        recipe="config/train.yaml",
+        code=code(
+            "train",
+            "recipe",
+            "models",
+            "recurrent",
+            "batching",
+            "runs",
+            "table",
+            "alphabet",
+        ),
+    output:
+        predictions=f"{RUN}/predictions.parquet",
+        history=f"{RUN}/history.csv",
+        run=f"{RUN}/run.json",
+    log:
+        f"{LOG}.train.log",
+    benchmark:
+        BENCHMARK
+    wildcard_constraints:
+        model=one_of(models_of("neural")),
+    conda:
+        "../../envs/tools.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime="24h",
+        wandb_mode=WANDB["mode"],
+        wandb_project=WANDB["project"],
+        wandb_dir=RESULTS,
+    params:
+        folder=subpath(output.run, parent=True),
+        changes=list(overrides(config.get("train", {}), "train")),
+    shell:
+        "unrolled train data={wildcards.data} split={wildcards.split} model={wildcards.model} "
+        "fold={wildcards.fold} seed={wildcards.seed} threads={threads} "
+        "paths.table={input.table} paths.folds={input.folds} paths.out={params.folder} paths.wandb={resources.wandb_dir} "
+        "wandb.mode={resources.wandb_mode} wandb.project={resources.wandb_project} {params.changes:q} "
+        "> {log:q} 2>&1"
+
+
+rule baseline:
+    input:
+        table="results/data/{data}/table.parquet",
+        folds="results/data/{data}/{split}/folds.parquet",
+        data_card="config/data/{data}.yaml",
+        model_card="config/model/{model}.yaml",
+        code=code("baselines", "runs", "table"),
+    output:
+        predictions=f"{RUN}/predictions.parquet",
+        run=f"{RUN}/run.json",
+    log:
+        f"{LOG}.baseline.log",
+    benchmark:
+        BENCHMARK
+    wildcard_constraints:
+        model=one_of(models_of("baseline")),
+    conda:
+        "../../envs/tools.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime="4h",
+        wandb_mode=WANDB["mode"],
+        wandb_project=WANDB["project"],
+        wandb_dir=RESULTS,
+    params:
+        folder=subpath(output.run, parent=True),
+    shell:
+        "unrolled baseline --table {input.table:q} --folds {input.folds:q} --data-card {input.data_card:q} "
+        "--model-card {input.model_card:q} --split {wildcards.split} --fold {wildcards.fold} "
+        "--seed {wildcards.seed} --wandb-mode {resources.wandb_mode} --wandb-project {resources.wandb_project} "
+        "--wandb-dir {resources.wandb_dir:q} --out {params.folder:q} > {log:q} 2>&1"
+
+
+rule evaluate:
+    input:
+        predictions=f"{RUN}/predictions.parquet",
+        run=f"{RUN}/run.json",
+        code=code("evaluate", "metrics"),
+    output:
+        f"{RUN}/metrics.json",
+    log:
+        f"{LOG}.evaluate.log",
+    conda:
+        "../../envs/tools.yaml"
+    resources:
+        mem_mb=1000,
+        runtime="30m",
+    shell:
+        "unrolled evaluate --predictions {input.predictions:q} --run {input.run:q} --out {output:q} > {log:q} 2>&1"
