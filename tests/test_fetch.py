@@ -340,9 +340,7 @@ class TestRetry:
     def test_waits_double_up_to_a_minute(self, site, tmp_path, waits):
         site.script = [status(500 + tried % 5) for tried in range(8)]
         assert get(site, tmp_path, backoff=1, retries=8) == CONTENT
-        assert all(min(60, 2**tried / 2) <= wait <= min(60, 2**tried) for tried, wait in enumerate(waits)), (
-            waits
-        )
+        assert all(min(60, 2**tried / 2) <= wait <= min(60, 2**tried) for tried, wait in enumerate(waits)), waits
 
     def test_unavailable_for_ever(self, site, tmp_path):
         site.script = [status(503)] * 9
@@ -566,9 +564,7 @@ class TestProgress:
         first, retry, last = err.splitlines()
         assert first == f"fetching {site.url}"
         assert re.fullmatch(r".*: HTTP 503 Service Unavailable; next try in 0\.0 s \(1 of 5\)", retry)
-        assert re.fullmatch(
-            rf"fetched {re.escape(str(tmp_path))}/file\.bin: 300,000 bytes in \d+\.\d s", last
-        )
+        assert re.fullmatch(rf"fetched {re.escape(str(tmp_path))}/file\.bin: 300,000 bytes in \d+\.\d s", last)
 
     def test_bar_on_a_terminal(self, site, tmp_path, capsys, monkeypatch):
         class Terminal(io.StringIO):

@@ -43,41 +43,42 @@ class Encoded(Dataset[Batch]):
 class SortedBatches(Sampler[list[int]]):
     """Batches of sequences of similar length, at most `size` sequences and `tokens` padded positions each.
 
-    Sorting spares most of the padding. When shuffled, equal lengths change places, batch borders move and the
-    batches come in random order, all of it decided by (seed, epoch), so a resumed run sees the same batches.
+    Sorting spares most of the padding. When shuffled, lengths are jittered before they are sorted, so that batches
+    differ between epochs, and the batches come in random order; (seed, epoch) decides both, so a resumed run sees
+    the same batches. The number of batches is the same in every epoch.
     """
 
+    JITTER = 0.1
+
     def __init__(self, lengths: Tensor, size: int, tokens: int, *, shuffle: bool, seed: int = 0):
-        self.lengths, self.size, self.tokens = lengths.numpy(), size, tokens
-        self.shuffle, self.seed, self.epoch = shuffle, seed, 0
+        self.lengths, self.shuffle, self.seed, self.epoch = lengths.numpy(), shuffle, seed, 0
+        # Jitter brings to a place in the order a sequence at most this much longer than the one that belongs there.
+        longer = (1 + self.JITTER) / (1 - self.JITTER) if shuffle else 1.0
+        self.borders = _borders(np.sort(self.lengths) * longer, size, tokens)
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
+        """Called by Lightning before each epoch, but in a resumed one only after `iter`: hence the generator."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[list[int]]:
-        if not self.shuffle:
-            return iter(self._chop(np.argsort(self.lengths, kind="stable")))
         rng = np.random.default_rng([self.seed, self.epoch])
-        # A jitter of 10 % mixes neighbours in length, so that batches differ between epochs.
-        jittered = self.lengths * rng.uniform(0.9, 1.1, len(self.lengths))
-        batches = self._chop(np.argsort(jittered, kind="stable"))
-        return iter([batches[i] for i in rng.permutation(len(batches))])
+        jitter = rng.uniform(1 - self.JITTER, 1 + self.JITTER, len(self.lengths)) if self.shuffle else 1.0
+        batches = np.split(np.argsort(self.lengths * jitter, kind="stable"), self.borders)
+        for i in rng.permutation(len(batches)) if self.shuffle else range(len(batches)):
+            yield batches[i].tolist()
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self.borders) + 1
 
-    def _chop(self, order: NDArray[np.intp]) -> list[list[int]]:
-        batches: list[list[int]] = []
-        current: list[int] = []
-        longest = 0
-        for row in order.tolist():
-            longest = max(longest, int(self.lengths[row]))
-            if current and (len(current) == self.size or longest * (len(current) + 1) > self.tokens):
-                batches.append(current)
-                current, longest = [], int(self.lengths[row])
-            current.append(row)
-        return [*batches, current] if current else batches
+
+def _borders(lengths: NDArray[np.floating], size: int, tokens: int) -> list[int]:
+    """Where to cut ascending lengths so that no piece exceeds `size` rows or `tokens` padded positions."""
+    borders, start = list[int](), 0
+    for row, length in enumerate(lengths):
+        if row > start and (row - start == size or length * (row - start + 1) > tokens):
+            borders.append(row)
+            start = row
+    return borders
 
 
 def loader(data: Encoded, size: int, tokens: int, *, shuffle: bool, seed: int = 0) -> "DataLoader[Batch]":

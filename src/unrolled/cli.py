@@ -212,14 +212,15 @@ def report(results: Path, data_root: Path, matrix: str, metric: str) -> None:
     from unrolled import runs
     from unrolled.report import build_report, write_figures
 
-    write_figures(results / "tables", results / "figures", metric)
+    axes = json.loads(matrix)
+    write_figures(results / "tables", results / "figures", metric, data_root=data_root, matrix=axes)
     build_report(
         results / "tables",
         data_root,
         results / "report.html",
         experiment=results.name,
         metric=metric,
-        matrix=json.loads(matrix),
+        matrix=axes,
         version=__version__,
         commit=runs.commit(),
     )

@@ -352,7 +352,7 @@ def gradients(tables: Tables) -> Figure | None:
                 color=tables.looks[model].colour,
             )
         if rows["clipped_share"].notna().any():
-            clipped = f"{rows['clipped_share'].mean():.0%} clipped"
+            clipped = f"{100 * rows['clipped_share'].mean():.0f}\u00a0% clipped"
             axes.text(0.98, 0.96, clipped, transform=axes.transAxes, ha="right", va="top", color=MUTED)
     shared = panels[0][0]
     _log(shared, "y", norms)
@@ -597,7 +597,7 @@ def _dumbbell(axes: Axes, tables: Tables, model: str, other: str, y: int) -> Non
     axes.plot(ends[1], y, **{**look.points, "marker": "o", "mfc": look.colour})
     value, low, high = difference(tables.of("splits", model=model, metric=tables.metric), "split", random, other)
     if not math.isnan(value):
-        _aside(axes, y, f"{value:+.2f}".replace("+0.00", "0.00"), low, high)
+        _aside(axes, y, re.sub(r"^[+-](0.00)$", r"\1", f"{value:+.2f}"), low, high)
 
 
 def _matrix_size(classes: int, digits: int, n: int, room: float) -> tuple[int, float]:
@@ -672,7 +672,8 @@ def svg(figure: Figure, prefix: str, description: str) -> str:
     figures on one page would clash and one would show the clip paths of the other.
     """
     stream = StringIO()
-    with mpl.rc_context({"svg.hashsalt": prefix, "svg.fonttype": "none"}), warnings.catch_warnings():
+    style = STYLE | {"svg.hashsalt": prefix}  # layout and ticks are settled only now, so in the same style
+    with mpl.style.context(["default", style], after_reset=True), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the reader's fonts may have it
         figure.savefig(stream, format="svg", metadata=dict.fromkeys(["Date", "Creator", "Format", "Type"]))
     body = stream.getvalue()

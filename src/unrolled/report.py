@@ -104,7 +104,10 @@ def number(value: float, digits: int = 3) -> str:
     >>> number(-1234.5, 1)
     '−1,234.5'
     """
-    return "–" if value is None or math.isnan(value) else f"{value:,.{digits}f}".replace("-", "−")
+    if value is None or math.isnan(value):
+        return "–"
+    rounded = round(value, digits) + 0.0  # + 0.0: minus nothing is nothing
+    return f"{rounded:,.{digits}f}".replace("-", "−")
 
 
 def _percent(share: float) -> str:
@@ -113,7 +116,7 @@ def _percent(share: float) -> str:
 
 def _digits(*values: float) -> int:
     """2, or 3 where 2 would show something as nothing: 0.004 must not read 0.00."""
-    return 3 if any(0 < abs(value) < 0.005 for value in values) else 2
+    return 3 if any(0.0005 <= abs(value) < 0.005 for value in values) else 2
 
 
 def _span(low: float, high: float) -> str:
@@ -122,7 +125,7 @@ def _span(low: float, high: float) -> str:
 
 
 def _signed(value: float) -> str:
-    return ("+" if value > 0 else "") + number(value, _digits(value))
+    return ("+" if value >= 0.0005 else "") + number(value, _digits(value))
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -465,9 +468,9 @@ def scores(tables: Tables) -> Grid | None:
     for split in tables.splits:
         by_metric = {metric: tables.scores(split, metric).reindex(tables.models) for metric in metrics}
         runs = tables.of("runs", split=split)["model"].value_counts()
-        for model in tables.models:
+        for model in (model for model in tables.models if model in runs.index):
             row = [_score(by_metric[metric].to_dict("index")[model]) for metric in metrics]
-            rows.append([_cell(split), _cell(model), _cell(int(runs.get(model, 0)), 0), *row])
+            rows.append([_cell(split), _cell(model), _cell(int(runs[model]), 0), *row])
     return Grid(
         "All metrics: means over runs, 95\u00a0% intervals below",
         ["split", "model", "runs", *map(label, metrics)],
@@ -604,7 +607,9 @@ def facts(tables: Tables) -> dict[str, str]:
     """The data set in a few lines: term -> words."""
     s = tables.summary
     unit = UNITS.get(s["alphabet"], "symbols")
-    least, median, most = (number(s["length"][name], 0) for name in ("min", "median", "max"))
+    least, median, most = (
+        number(x, 0 if x == int(x) else 1) for x in (s["length"][n] for n in ("min", "median", "max"))
+    )
     labels = f", {number(s['labels_per_sequence'], 2)} a sequence" if s["task"] == "multilabel" else ""
     found = {
         "Sequences": f"{number(s['n'], 0)} ({s['alphabet']}); {number(sum(s['excluded'].values()), 0)} left out",

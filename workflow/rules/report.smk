@@ -41,7 +41,7 @@ rule report:
         page=report(f"{RESULTS}/report.html", category="Report", caption="../report/report.rst"),
         figures=report(
             directory(f"{RESULTS}/figures"),
-            patterns=["{figure}.svg"],
+            patterns=["{data}/{figure}.svg"],
             category="Figures",
             caption="../report/figure.rst",
         ),

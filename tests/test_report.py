@@ -1,0 +1,378 @@
+"""The report: sentences that follow from the numbers, a page that stands alone, and how a browser takes it."""
+
+import base64
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import report_fixture as fixture
+from test_plots import CASES
+from unrolled import report
+from unrolled.plots import COLUMNS, Look, Tables
+from unrolled.report import build_report
+
+EVIL = '<img src=x onerror="window.pwned=1">'
+MISSING = float("nan")
+
+
+def build(root: Path, metric: str = "macro_f1", **options: Any) -> Path:
+    folder, data_root, matrix = fixture.write(root, **options)
+    out = root / "report.html"
+    facts = {"experiment": "demo", "version": "0.1.0", "commit": "abc1234"}
+    build_report(folder, data_root, out, metric=metric, matrix=matrix, **facts)
+    return out
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("report"))
+
+
+# --- The verdict, from hand-made numbers ---
+
+Interval = tuple[float, float, float]
+
+
+def tables(
+    means: dict[str, float],
+    pairs: dict[tuple[str, str], Interval] | None = None,
+    *,
+    metric: str = "macro_f1",
+    baselines: tuple[str, ...] = ("kmer",),
+    gains: dict[str, Interval] | None = None,
+) -> Tables:
+    """One data set under cluster30, and under random if there are `gains`; every mean has an interval of ±0.05."""
+    frames = {name: pd.DataFrame(columns=columns.split()) for name, columns in COLUMNS.items()}
+    splits = ("random", "cluster30") if gains else ("cluster30",)
+    rows = [
+        ("d", split, model, metric, mean, mean - 0.05, mean + 0.05, 3)
+        for split in splits
+        for model, mean in means.items()
+    ]
+    frames["summary"] = pd.DataFrame(rows, columns=COLUMNS["summary"].split())
+    if pairs:
+        rows = [("d", "cluster30", metric, *names, *interval) for names, interval in pairs.items()]
+        frames["models"] = pd.DataFrame(rows, columns=COLUMNS["models"].split())
+    if gains:
+        rows = [("d", model, metric, "random", "cluster30", *gain) for model, gain in gains.items()]
+        frames["splits"] = pd.DataFrame(rows, columns=COLUMNS["splits"].split())
+    looks = {model: Look("black", "o", model in baselines) for model in means}
+    folds = {"random": {"group": "sequence"}, "cluster30": {"group": "cluster", "identity": 0.3}}
+    return Tables("d", metric, tuple(means), splits, looks, frames, {}, folds)
+
+
+def lead(one: Tables) -> str:
+    return str(report.verdict(one)["lead"]).replace("\u00a0", " ")
+
+
+def notes(one: Tables) -> str:
+    return " ".join(report.verdict(one)["notes"])
+
+
+def test_a_winner_is_named_when_the_interval_is_above_0() -> None:
+    one = tables({"gru": 0.66, "lstm": 0.71}, {("gru", "lstm"): (-0.05, -0.09, -0.01)})
+    assert lead(one) == (
+        "Under cluster30, lstm reaches macro-F1 0.71 (95 % interval 0.66 to 0.76), "
+        "0.05 above gru (interval 0.01 to 0.09)."
+    )
+
+
+def test_no_winner_when_the_interval_includes_0() -> None:
+    one = tables({"gru": 0.70, "lstm": 0.71}, {("gru", "lstm"): (-0.01, -0.04, 0.02)})
+    assert lead(one) == (
+        "No clear winner under cluster30: lstm reaches macro-F1 0.71 (95 % interval 0.66 to 0.76), "
+        "but the interval of its lead over gru includes 0 (−0.02 to 0.04)."
+    )
+
+
+def test_a_rival_may_be_any_model_not_only_the_second() -> None:
+    pairs = {("lstm", "gru"): (0.02, 0.01, 0.03), ("lstm", "rnn"): (0.03, -0.04, 0.1)}
+    one = tables({"lstm": 0.71, "gru": 0.69, "rnn": 0.68}, pairs)
+    assert lead(one).endswith("but the interval of its lead over rnn includes 0 (−0.04 to 0.10).")
+    pairs[("lstm", "gru")] = (0.02, -0.01, 0.05)
+    one = tables({"lstm": 0.71, "gru": 0.69, "rnn": 0.68}, pairs)
+    assert lead(one).endswith("but the intervals of its leads over gru and rnn do not stay above 0.")
+
+
+def test_a_lower_loss_wins() -> None:
+    one = tables({"gru": 0.6, "lstm": 0.4}, {("gru", "lstm"): (0.2, 0.1, 0.3)}, metric="log_loss")
+    assert lead(one).startswith("Under cluster30, lstm reaches log loss 0.40")
+    assert lead(one).endswith("0.20 below gru (interval 0.10 to 0.30).")
+
+
+def test_without_intervals_there_is_no_winner() -> None:
+    one = tables({"gru": 0.6, "lstm": 0.7}, {("gru", "lstm"): (-0.1, MISSING, MISSING)})
+    assert lead(one).endswith("0.10 above gru; without intervals no winner can be named.")
+    assert "no other model was run" in lead(tables({"lstm": 0.7}))
+    assert lead(tables({})) == "No run has a macro-F1 under cluster30."
+
+
+def test_a_tiny_lead_does_not_read_0() -> None:
+    one = tables({"gru": 0.700, "lstm": 0.704}, {("gru", "lstm"): (-0.004, -0.007, -0.001)})
+    assert lead(one).endswith("0.004 above gru (interval 0.001 to 0.007).")
+
+
+def test_the_best_baseline_is_compared() -> None:
+    means = {"lstm": 0.7, "kmer": 0.5}
+    assert "kmer, reaches 0.50; lstm is 0.20 better (interval 0.10 to 0.30)." in notes(
+        tables(means, {("lstm", "kmer"): (0.2, 0.1, 0.3)})
+    )
+    assert "which is not clear of 0" in notes(tables(means, {("lstm", "kmer"): (0.2, -0.1, 0.3)}))
+    assert "No neural model is ahead of the best baseline, kmer (0.50)" in notes(
+        tables({"lstm": 0.4, "kmer": 0.5}, {("lstm", "kmer"): (-0.1, -0.2, -0.05)})
+    )
+    assert "Only baselines were run" in notes(tables({"kmer": 0.5}))
+
+
+def test_what_random_hides_is_the_mean_over_neural_models() -> None:
+    means = {"lstm": 0.7, "gru": 0.6, "kmer": 0.5}
+    gains = {"lstm": (0.1, 0.05, 0.15), "gru": (0.14, -0.01, 0.2), "kmer": (0.9, 0.8, 1.0)}
+    assert (
+        "The random split flatters every neural model: by +0.12 on average against cluster30; "
+        "the interval is above 0 for 1 of 2." in notes(tables(means, gains=gains))
+    )
+    gains["gru"] = (-0.02, -0.03, -0.01)
+    assert "flatters 1 of 2 neural models: by +0.04" in notes(tables(means, gains=gains))
+    gains["lstm"] = (-0.02, -0.03, -0.01)
+    assert "does not flatter: −0.02 on average" in notes(tables(means, gains=gains))
+
+
+def test_random_flatters_by_a_lower_loss() -> None:
+    one = tables({"lstm": 0.7}, metric="log_loss", gains={"lstm": (-0.2, -0.3, -0.1)})
+    assert "flatters the neural model: by 0.20 against cluster30; the interval is above 0 for 1 of 1." in notes(one)
+
+
+def test_number() -> None:
+    assert [report.number(x, 1) for x in (-1234.56, -0.04, MISSING)] == ["−1,234.6", "0.0", "–"]
+    assert [report._signed(x) for x in (0.124, 0.002, 0.0001, -0.0001, -0.2)] == [
+        "+0.12",
+        "+0.002",
+        "0.00",
+        "0.00",
+        "−0.20",
+    ]
+
+
+# --- The page ---
+
+
+class Outline(HTMLParser):
+    """Headings, ids, figures and everything that could load something."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.levels: list[int] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append((tag, found))
+        self.ids += [found["id"]] if found.get("id") else []
+        self.links += [
+            value or "" for name, value in attrs if name in ("href", "src", "xlink:href", "srcset", "action")
+        ]
+        if re.fullmatch("h[1-6]", tag):
+            self.levels.append(int(tag[1]))
+
+
+@pytest.mark.parametrize("case", [*CASES, "two data sets"])
+def test_the_page_is_sound(case: str, tmp_path: Path) -> None:
+    options = CASES.get(case, {"data": ("demo", "other"), "models": ("lstm", "kmer")})
+    html = build(tmp_path, **options).read_text(encoding="utf-8")
+    outline = Outline(html)
+    assert outline.levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in zip(outline.levels, outline.levels[1:], strict=False))
+    assert len(outline.ids) == len(set(outline.ids))
+    assert {link[1:] for link in outline.links if link.startswith("#")} <= set(outline.ids)
+    assert all(link.startswith(("#", "data:")) for link in outline.links)
+    assert not re.search(r"@import|\bNaN\b|\bnan\b|>None<|\bundefined\b", html)
+    pictures = [attrs for tag, attrs in outline.tags if tag == "svg"]
+    assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in pictures)
+    assert sum(tag == "figcaption" for tag, _ in outline.tags) == len(pictures) >= 6
+    assert dict(outline.tags)["html"]["lang"] == "en"
+
+
+def test_the_script_is_the_one_that_the_policy_allows(page: Path) -> None:
+    html = page.read_text(encoding="utf-8")
+    (script,) = re.findall(r"<script>(.*?)</script>", html, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in html
+    assert len(script.splitlines()) <= 60
+
+
+def test_the_page_is_small_and_the_same_every_time(page: Path, tmp_path: Path) -> None:
+    assert page.stat().st_size < 2_000_000
+    assert build(tmp_path).read_bytes() == page.read_bytes()
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    html = build(tmp_path, models=(evil, "kmer"), classes=(evil, "b"), splits=("random",)).read_text(encoding="utf-8")
+    assert html.count("<script>") == 1
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+
+
+def test_a_metric_of_one_task_only(tmp_path: Path) -> None:
+    """Where a data set does not have the metric, the page says so and stands."""
+    folder, root, matrix = fixture.write(tmp_path, data=("demo", "other"), models=("lstm", "kmer"))
+    summary = pd.read_csv(folder / "summary.csv")
+    summary[(summary["data"] == "demo") | (summary["metric"] != "mcc")].to_csv(folder / "summary.csv", index=False)
+    out = tmp_path / "report.html"
+    build_report(folder, root, out, experiment="x", metric="mcc", matrix=matrix, version="1", commit=None)
+    assert "No run has a MCC under cluster30." in out.read_text(encoding="utf-8")
+
+
+def test_only_one_split_is_said(tmp_path: Path) -> None:
+    html = build(tmp_path, splits=("cluster30",), models=("kmer",)).read_text(encoding="utf-8")
+    assert "There is only one split, cluster30" in html
+    assert "only baselines were run" in html
+
+
+def test_a_failed_report_leaves_the_old_one(page: Path, tmp_path: Path) -> None:
+    out = build(tmp_path, models=("kmer",), splits=("random",))
+    before = out.read_bytes()
+    (tmp_path / "data" / "demo" / "summary.json").write_text("{}")
+    with pytest.raises(KeyError):
+        build_report(
+            *(tmp_path / "experiment" / "tables", tmp_path / "data", out),
+            **{"experiment": "x", "version": "1", "commit": None},
+            matrix={"data": ["demo"]},
+        )
+    assert out.read_bytes() == before
+
+
+# --- In a browser ---
+
+FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
+FLAGS += ["--disable-sync", "--no-first-run"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on PATH (Debian: apt-get install chromium)")
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def tab(browser: Any) -> Iterator[Any]:
+    """A page that remembers what it asked for and complained about."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 800})
+    opened.requested, opened.complaints = [], []
+    opened.on("request", lambda request: opened.requested.append(request.url))
+    opened.on("console", lambda message: opened.complaints.append(message.text))
+    opened.on("pageerror", lambda error: opened.complaints.append(str(error)))
+    yield opened
+    opened.close()
+
+
+@pytest.mark.browser
+def test_it_asks_for_nothing_and_complains_of_nothing(tab: Any, page: Path) -> None:
+    tab.goto(page.as_uri())
+    tab.wait_for_timeout(200)
+    assert tab.requested == [page.as_uri()]
+    assert tab.complaints == []
+
+
+@pytest.mark.browser
+def test_every_figure_is_seen(tab: Any, page: Path) -> None:
+    tab.goto(page.as_uri())
+    boxes = [figure.bounding_box() for figure in tab.locator("figure svg").all()]
+    assert len(boxes) >= 12
+    assert all(box["width"] > 200 and box["height"] > 50 for box in boxes)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_never_scrolls_sideways(tab: Any, page: Path, width: int) -> None:
+    tab.set_viewport_size({"width": width, "height": 844})
+    tab.goto(page.as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.browser
+def test_the_verdict_and_its_figure_are_above_the_fold(tab: Any, page: Path) -> None:
+    tab.goto(page.as_uri())
+    for part in (".lead", ".hero svg"):
+        box = tab.locator(part).bounding_box()
+        assert box["y"] + box["height"] < 800
+
+
+@pytest.mark.browser
+def test_tables_sort_by_number_both_ways_with_missing_values_last(tab: Any, page: Path) -> None:
+    tab.goto(page.as_uri())
+    table = tab.locator("table", has_text="Cost of one run").first
+    parameters, epochs = (table.locator("th", has_text=name).first for name in ("parameters", "epochs"))
+    for order in ("ascending", "descending"):
+        parameters.locator("button").click()
+        shown = [int(text.replace(",", "")) for text in table.locator("tbody td:nth-child(3)").all_inner_texts()]
+        assert shown == sorted(shown, reverse=order == "descending")
+        assert parameters.get_attribute("aria-sort") == order
+    for order in ("ascending", "descending"):
+        epochs.locator("button").press("Enter")
+        assert table.locator("tbody td:nth-child(5)").last.inner_text() == "–"
+        assert epochs.get_attribute("aria-sort") == order
+    assert parameters.get_attribute("aria-sort") is None
+
+
+@pytest.mark.browser
+def test_negative_numbers_sort_below_0_and_names_by_letter(tab: Any, page: Path) -> None:
+    tab.goto(page.as_uri())
+    table = tab.locator("table", has_text="Differences between models").first
+    table.locator("th", has_text="difference").locator("button").click()
+    shown = [float(text.replace("−", "-")) for text in table.locator("tbody td:nth-child(4)").all_inner_texts()]
+    assert shown == sorted(shown)
+    assert shown[0] < 0 < shown[-1]
+    table.locator("th", has_text="second").locator("button").click()
+    names = table.locator("tbody td:nth-child(3)").all_inner_texts()
+    assert names == sorted(names)
+
+
+@pytest.mark.browser
+def test_tables_can_be_read_without_javascript(browser: Any, page: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    plain = context.new_page()
+    plain.goto(page.as_uri())
+    assert plain.locator("th button").count() == 0
+    assert plain.locator("th", has_text="macro-F1").first.is_visible()
+    context.close()
+
+
+@pytest.mark.browser
+def test_a_hostile_name_does_not_run(tab: Any, tmp_path: Path) -> None:
+    out = build(tmp_path, models=("lstm", EVIL, "kmer"), classes=(EVIL, "b"))
+    tab.goto(out.as_uri())
+    tab.wait_for_timeout(200)
+    assert tab.evaluate("window.pwned") is None
+    assert tab.locator("img").count() == 0
+    assert tab.locator("td", has_text=EVIL).first.is_visible()
+    assert tab.requested == [out.as_uri()]
+    assert tab.complaints == []
+
+
+@pytest.mark.browser
+def test_the_skip_link_is_the_first_stop(tab: Any, page: Path) -> None:
+    tab.goto(page.as_uri())
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.textContent") == "Skip to the results"
+
+
+@pytest.mark.browser
+def test_it_prints(tab: Any, page: Path, tmp_path: Path) -> None:
+    tab.goto(page.as_uri())
+    assert tab.pdf(format="A4").startswith(b"%PDF")

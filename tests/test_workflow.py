@@ -1,0 +1,272 @@
+"""The workflow as its users run it: from nothing to a report, reruns, kills, clear errors."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+SNAKEMAKE = Path(sys.executable).parent / "snakemake"
+RUN = "results/demo/runs/demo/random/lstm/fold0-seed0"
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+
+def copy_project(folder: Path) -> Path:
+    for name in ("config", "workflow", "envs"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "Snakefile", folder)
+    return folder
+
+
+def edit(path: Path, **changes) -> None:
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+
+
+def make_small(project: Path) -> None:
+    """The default experiment with fewer proteins, narrower networks and fewer epochs."""
+    edit(project / "config/data/demo.yaml", simulate={"n": 300, "families": 60, "seed": 0})
+    for model in ("rnn", "lstm", "gru"):
+        path = project / f"config/model/{model}.yaml"
+        path.write_text(path.read_text().replace("d_h: 64", "d_h: 8"))
+    config = yaml.safe_load((project / "config/config.yaml").read_text())
+    matrix = config["matrix"] | {"model": ["majority", "kmer", "rnn", "lstm"], "seed": [0, 1]}
+    edit(project / "config/config.yaml", matrix=matrix, train={"max_epochs": 3}, resamples=200)
+
+
+def snakemake(project: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
+    command = [str(SNAKEMAKE), "--cores", "2", "--nocolor", *arguments]
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, **options)
+
+
+def planned(project: Path, *arguments: str) -> dict[str, int]:
+    """Number of jobs per rule that a dry run announces."""
+    done = snakemake(project, "-n", "--quiet", "rules", "--", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = (done.stdout + done.stderr).splitlines()
+    if not any(line.startswith("Job stats") for line in lines):
+        return {}
+    start = next(i for i, line in enumerate(lines) if line.startswith("-----")) + 1
+    counts = (line.split() for line in lines[start : lines.index("", start)])
+    return {rule: int(n) for rule, n in counts if rule != "total"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A project whose small experiment has run to the end."""
+    project = copy_project(tmp_path_factory.mktemp("project"))
+    make_small(project)
+    done = snakemake(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project
+
+
+@pytest.fixture
+def mine(finished, tmp_path):
+    """A copy of the finished project, to be edited; file times are kept."""
+    return Path(shutil.copytree(finished, tmp_path / "project", symlinks=True))
+
+
+def test_the_fixed_names_are_there(finished):
+    results = finished / "results"
+    for name in (
+        "demo/report.html",
+        "demo/tables/runs.csv",
+        "demo/tables/summary.csv",
+        "data/demo/table.parquet",
+        "data/demo/random/folds.parquet",
+        "data/demo/cluster30/folds.parquet",
+    ):
+        assert (results / name).stat().st_size > 0, name
+    names = {p.name for p in (finished / RUN).iterdir()}
+    assert names == {"predictions.parquet", "metrics.json", "history.csv", "run.json", "checkpoints"}
+
+
+def test_there_is_one_row_per_run_and_the_documented_columns(finished):
+    runs = pd.read_csv(finished / "results/demo/tables/runs.csv")
+    assert len(runs) == 2 * (2 + 2 * 2)  # splits x (baselines + networks x seeds)
+    assert {"data", "split", "model", "fold", "seed", "macro_f1", "params", "seconds", "peak_memory_mb"} <= set(runs)
+    summary = pd.read_csv(finished / "results/demo/tables/summary.csv")
+    assert summary.columns.tolist() == ["data", "split", "model", "metric", "mean", "low", "high", "n"]
+    lstm = runs.query("split == 'random' and model == 'lstm'")["macro_f1"].mean()
+    said = summary.query("split == 'random' and model == 'lstm' and metric == 'macro_f1'")
+    assert said["mean"].item() == pytest.approx(lstm, rel=1e-4)
+
+
+def test_no_cluster_spans_two_folds(finished):
+    folds = pd.read_parquet(finished / "results/data/demo/cluster30/folds.parquet")
+    assert (folds.groupby("group")["fold"].nunique() == 1).all()
+    assert folds["group"].nunique() < len(folds)
+
+
+def test_wandb_has_one_offline_run_per_cell(finished):
+    runs = pd.read_csv(finished / "results/demo/tables/runs.csv")
+    assert len(list((finished / "results/demo/wandb").glob("offline-run-*"))) == len(runs)
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    done = snakemake(finished)
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_touching_a_card_reruns_nothing(mine):
+    os.utime(mine / "config/model/lstm.yaml")
+    assert planned(mine) == {}
+
+
+def test_editing_a_model_card_retrains_that_model_only(mine):
+    edit(mine / "config/model/lstm.yaml", title="LSTM, edited")
+    jobs = planned(mine)
+    assert jobs == {"train": 4, "evaluate": 4, "compare": 1, "report": 1, "all": 1}
+
+
+def test_editing_a_split_card_leaves_the_other_split_alone(mine):
+    edit(mine / "config/split/random.yaml", seed=1)
+    jobs = planned(mine)
+    assert jobs["folds"] == 1
+    assert jobs["train"] == 4
+    assert "cluster" not in jobs
+
+
+def test_another_wandb_mode_or_mirror_reruns_nothing(mine):
+    config = yaml.safe_load((mine / "config/config.yaml").read_text())
+    edit(mine / "config/config.yaml", wandb=config["wandb"] | {"mode": "disabled"}, mirror="elsewhere")
+    assert planned(mine) == {}
+
+
+def test_another_training_setting_retrains_the_networks_but_not_the_baselines(mine):
+    edit(mine / "config/config.yaml", train={"max_epochs": 4})
+    jobs = planned(mine)
+    assert jobs["train"] == 8
+    assert "baseline" not in jobs
+
+
+def test_a_forced_run_gives_the_same_bytes(mine, finished):
+    done = snakemake(mine, "--forcerun", "train", "--", f"{RUN}/predictions.parquet")
+    assert done.returncode == 0, done.stderr
+    assert (mine / RUN / "predictions.parquet").read_bytes() == (finished / RUN / "predictions.parquet").read_bytes()
+
+
+def test_a_killed_workflow_goes_on_and_ends_with_the_same_numbers(finished, tmp_path):
+    project = copy_project(tmp_path)
+    make_small(project)
+    command = [str(SNAKEMAKE), "--cores", "2"]
+    process = subprocess.Popen(command, cwd=project, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 240
+    while not list(project.glob("results/demo/runs/demo/*/*/*/checkpoints/last.ckpt")):
+        assert process.poll() is None, "finished before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    subprocess.run([str(SNAKEMAKE), "--unlock"], cwd=project, check=True, capture_output=True)
+    done = snakemake(project)
+    assert done.returncode == 0, done.stderr
+    for table in ("summary", "models", "splits"):
+        name = f"results/demo/tables/{table}.csv"
+        assert (project / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_snakemakes_own_report_is_made(finished, tmp_path):
+    done = snakemake(finished, "--report", str(tmp_path / "report.html"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report.html").stat().st_size > 100_000
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "message"),
+    [
+        (
+            "config/config.yaml",
+            "lstm",
+            "lstn",
+            "lstn.yaml: there is no model card 'lstn'; did you mean 'lstm'",
+        ),
+        (
+            "config/config.yaml",
+            "metric:",
+            "metrik:",
+            "config.yaml: unknown key 'metrik'; did you mean 'metric'",
+        ),
+        ("config/config.yaml", "fold: [0]", "fold: [7]", "config.yaml: matrix: fold 7 does not exist"),
+        (
+            "config/model/gru.yaml",
+            "d_h:",
+            "hidden:",
+            "gru.yaml: unknown key 'hidden' in network.recurrent",
+        ),
+        (
+            "config/data/demo.yaml",
+            "alphabet: protein",
+            "alphabet: klingon",
+            "demo.yaml: alphabet: 'klingon' is not one of",
+        ),
+    ],
+)
+def test_a_fault_in_the_config_is_one_friendly_line(tmp_path, path, old, new, message):
+    project = copy_project(tmp_path)
+    text = (project / path).read_text()
+    assert old in text
+    (project / path).write_text(text.replace(old, new))
+    done = snakemake(project, "-n")
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if line.startswith("unrolled: error")]
+    assert len(said) == 1
+    assert message in said[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_the_linter_of_snakemake_is_content():
+    done = subprocess.run([str(SNAKEMAKE), "--lint"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("overlay", sorted(p.stem for p in (ROOT / "config/experiments").glob("*.yaml")))
+def test_every_shipped_experiment_builds_its_dag(tmp_path, overlay):
+    project = copy_project(tmp_path)
+    done = snakemake(project, "-n", "--quiet", "rules", "--configfile", f"config/experiments/{overlay}.yaml")
+    assert done.returncode == 0, done.stderr
+
+
+def test_ones_own_fasta_and_labels_run_with_one_card(tmp_path):
+    project = copy_project(tmp_path)
+    make_small(project)
+    sys.path.insert(0, str(ROOT / "src"))
+    from unrolled.simulate import simulate
+
+    table = simulate(n=120, families=30, seed=1)
+    (project / "mine.fasta").write_text("".join(f">{r.id} x\n{r.sequence}\n" for r in table.itertuples()))
+    table[["id", "target"]].to_csv(project / "mine.csv", index=False)
+    card = {
+        "title": "Mine",
+        "task": "multiclass",
+        "alphabet": "protein",
+        "files": [{"path": "mine.fasta"}],
+        "format": "fasta",
+        "labels": {"path": "mine.csv", "id": "id", "target": "target"},
+    }
+    (project / "config/data/mine.yaml").write_text(yaml.safe_dump(card))
+    matrix = {"data": ["mine"], "split": ["random"], "model": ["majority", "kmer"], "fold": [0], "seed": [0]}
+    edit(project / "config/config.yaml", experiment="mine", matrix=matrix)
+    done = snakemake(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(pd.read_csv(project / "results/mine/tables/runs.csv")) == 2
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real data in ../shared/data")
+def test_deeploc2_is_fetched_from_a_mirror_read_and_split(tmp_path):
+    project = copy_project(tmp_path)
+    overlay = ["--configfile", "config/experiments/deeploc2.yaml", "--config", f"mirror={SHARED}"]
+    target = "results/data/deeploc2/published/folds.parquet"
+    done = snakemake(project, *overlay, "--", target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folds = pd.read_parquet(project / target)
+    assert folds["fold"].value_counts().sort_index().tolist() == [5963, 5451, 5731, 5696, 5462]
