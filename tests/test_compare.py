@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unrolled.compare import bootstrap, compare, draw_counts, interval
+from unrolled.bootstrap import bootstrap, draw_counts, interval
+from unrolled.compare import compare
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
 from unrolled.files import write_json
@@ -297,7 +298,7 @@ def test_blocks_of_weights_do_not_change_the_draws(monkeypatch: pytest.MonkeyPat
     counts, codes = draw_counts(10, 50, (0,)), np.arange(30) // 3
     whole = bootstrap(scores, codes, counts)
     for block in (1, 100):
-        monkeypatch.setattr("unrolled.compare.BLOCK", block)
+        monkeypatch.setattr("unrolled.bootstrap.BLOCK", block)
         for name, draws in bootstrap(scores, codes, counts).items():
             np.testing.assert_allclose(draws, whole[name], rtol=1e-12, atol=1e-12)
 

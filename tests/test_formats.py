@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from unrolled import table as tables
 from unrolled.alphabet import PROTEIN
+from unrolled.cards import Deck
 from unrolled.errors import UnrolledError
 from unrolled.files import read_json
 from unrolled.formats import build, read
@@ -277,6 +278,17 @@ def test_labels_file_faults(file):
     assert "add it there" in refusal(LABELLED, sequences)
     twice = file("labels.tsv", "entry\tplace\na\tX\na\tY\n")
     assert "labels.tsv:3, first at" in refusal(LABELLED, sequences, twice)
+
+
+@pytest.mark.parametrize("place", [{}, {"path": "labels.tsv", "name": "labels.tsv"}], ids=["none", "two"])
+def test_labels_are_in_one_file(file, place: dict[str, str]):
+    """Both by the schema, which the workflow asks, and by the format, which the command line asks."""
+    card = FASTA | {"files": [{"path": "x.fasta"}], "labels": {"id": "entry", "target": "place", **place}}
+    deck = Deck(ROOT / "config", ROOT / "workflow" / "schemas")
+    with pytest.raises(UnrolledError, match=r"^demo\.yaml: .*labels"):
+        deck.check(card, "data", "demo.yaml")
+    message = refusal(card, file("x.fasta", ">a\nMK\n"), file("labels.tsv", "entry\tplace\na\tX\n"))
+    assert "needs either `path`, or the `name`" in message
 
 
 def test_cards_that_would_lose_something(file):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from unrolled import metrics
-from unrolled.metrics import HIGHER_IS_BETTER, METRICS, Scores, choose_thresholds, decide, measure
+from unrolled.metrics import HIGHER_IS_BETTER, METRICS, Scores, decide, measure
+from unrolled.thresholds import choose_thresholds
 
 fast = settings(max_examples=40, deadline=None)
 

@@ -12,9 +12,11 @@ import pandas as pd
 import pytest
 
 import report_fixture as fixture
-from unrolled import plots
+from unrolled import looks, plots, results, wording
 from unrolled.errors import UnrolledError
-from unrolled.plots import FIGURES, Tables
+from unrolled.plots import FIGURES
+from unrolled.results import Tables
+from unrolled.svg import svg
 
 CASES = {
     "demo": {},
@@ -32,7 +34,7 @@ CASES = {
 
 def loaded(root: Path, **options: object) -> Tables:
     folder, data_root, matrix = fixture.write(root, **options)  # type: ignore[arg-type]
-    (tables,) = plots.load(folder, "macro_f1", data_root=data_root, matrix=matrix)
+    (tables,) = results.load(folder, "macro_f1", data_root=data_root, matrix=matrix)
     return tables
 
 
@@ -46,7 +48,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Tables:
 
 def test_order_is_the_matrix_order_with_neural_models_first(tmp_path: Path) -> None:
     folder, root, matrix = fixture.write(tmp_path, models=("kmer", "gru", "rnn"), splits=("cluster30", "random"))
-    (tables,) = plots.load(folder, "mcc", data_root=root, matrix=matrix | {"split": ["random", "cluster30"]})
+    (tables,) = results.load(folder, "mcc", data_root=root, matrix=matrix | {"split": ["random", "cluster30"]})
     assert tables.models == ("gru", "rnn", "kmer")
     assert tables.splits == ("random", "cluster30")
     assert (tables.random, tables.headline) == ("random", "cluster30")
@@ -57,7 +59,7 @@ def test_random_is_known_by_its_groups_not_by_its_name(tmp_path: Path) -> None:
     for table in folder.glob("*.csv"):
         table.write_text(table.read_text().replace("random", "shuffled"))
     (root / "demo" / "random").rename(root / "demo" / "shuffled")
-    (tables,) = plots.load(folder, "macro_f1", data_root=root, matrix=matrix)
+    (tables,) = results.load(folder, "macro_f1", data_root=root, matrix=matrix)
     assert tables.random == "shuffled"
 
 
@@ -76,7 +78,7 @@ def test_names_that_look_like_missing_values_stay_names(tmp_path: Path) -> None:
 def test_an_empty_history_is_no_history(tmp_path: Path) -> None:
     folder, *_ = fixture.write(tmp_path)
     (folder / "history.csv").write_text("")
-    (tables,) = plots.load(folder, "macro_f1")
+    (tables,) = results.load(folder, "macro_f1")
     assert FIGURES["losses"](tables) is None
     assert FIGURES["gradients"](tables) is None
 
@@ -92,27 +94,27 @@ def test_bad_tables_are_named(tmp_path: Path, spoil: object, message: str) -> No
     folder, *_ = fixture.write(tmp_path)
     spoil(folder)  # type: ignore[operator]
     with pytest.raises(UnrolledError, match=message):
-        plots.load(folder, "macro_f1")
+        results.load(folder, "macro_f1")
 
 
 def test_an_unknown_metric_lists_the_known_ones(tmp_path: Path) -> None:
     folder, *_ = fixture.write(tmp_path)
     with pytest.raises(UnrolledError, match=r"no metric 'f2'.*accuracy, balanced_accuracy, macro_f1"):
-        plots.load(folder, "f2")
+        results.load(folder, "f2")
 
 
 def test_a_missing_summary_is_named(tmp_path: Path) -> None:
     folder, root, _ = fixture.write(tmp_path)
     (root / "demo" / "summary.json").unlink()
     with pytest.raises(UnrolledError, match=r"summary.json is missing: write it with `unrolled table`"):
-        plots.load(folder, "macro_f1", data_root=root)
+        results.load(folder, "macro_f1", data_root=root)
 
 
 def test_difference_turns_round() -> None:
     frame = pd.DataFrame({"model": ["a"], "other": ["b"], "difference": [0.2], "low": [-0.1], "high": [0.5]})
-    assert plots.difference(frame, "model", "a", "b") == (0.2, -0.1, 0.5)
-    assert plots.difference(frame, "model", "b", "a") == (-0.2, -0.5, 0.1)
-    assert all(map(pd.isna, plots.difference(frame, "model", "a", "c")))
+    assert results.difference(frame, "model", "a", "b") == (0.2, -0.1, 0.5)
+    assert results.difference(frame, "model", "b", "a") == (-0.2, -0.5, 0.1)
+    assert all(map(pd.isna, results.difference(frame, "model", "a", "c")))
 
 
 @pytest.mark.parametrize(
@@ -120,37 +122,37 @@ def test_difference_turns_round() -> None:
     [("macro_f1", "macro-F1"), ("mcc", "MCC"), ("balanced_accuracy", "balanced accuracy"), ("log_loss", "log loss")],
 )
 def test_label(name: str, written: str) -> None:
-    assert plots.label(name) == written
+    assert wording.label(name) == written
 
 
 def test_short_keeps_both_ends() -> None:
-    assert plots.short("lstm") == "lstm"
-    assert plots.short("bidirectional_lstm_large", 12) == "bidirec…arge"
-    assert len(plots.short("x" * 50, 14)) == 14
+    assert wording.short("lstm") == "lstm"
+    assert wording.short("bidirectional_lstm_large", 12) == "bidirec…arge"
+    assert len(wording.short("x" * 50, 14)) == 14
 
 
 # --- Looks ---
 
 
-def looks(*models: str, baselines: tuple[str, ...] = ()) -> dict[str, plots.Look]:
+def assigned(*models: str, baselines: tuple[str, ...] = ()) -> dict[str, looks.Look]:
     kinds = ["baseline" if model in baselines else "neural" for model in models]
-    return plots._looks(pd.DataFrame({"model": models, "kind": kinds}), models)
+    return looks.assign(pd.DataFrame({"model": models, "kind": kinds}), models)
 
 
 def test_lstm_gru_and_rnn_look_the_same_in_every_experiment() -> None:
-    alone, together = looks("gru"), looks("transformer", "gru", "lstm", "rnn")
+    alone, together = assigned("gru"), assigned("transformer", "gru", "lstm", "rnn")
     assert alone["gru"] == together["gru"]
 
 
 def test_forty_neural_models_differ_in_colour_or_marker() -> None:
-    found = looks("lstm", "rnn", *(f"m{i}" for i in range(38)))
+    found = assigned("lstm", "rnn", *(f"m{i}" for i in range(38)))
     assert len({(look.colour, look.marker) for look in found.values()}) == 40
 
 
 def test_baselines_are_grey_and_hollow() -> None:
-    found = looks("kmer", "lstm", baselines=("kmer",))
+    found = assigned("kmer", "lstm", baselines=("kmer",))
     assert list(found) == ["lstm", "kmer"]
-    assert found["kmer"].colour not in plots.COLOURS
+    assert found["kmer"].colour not in looks.COLOURS
     assert found["kmer"].points["mfc"] == "white"
 
 
@@ -172,7 +174,7 @@ def test_the_dots_are_the_means(demo: Tables) -> None:
     figure = FIGURES["comparison"](demo)
     assert figure is not None
     for axes, split in zip(figure.axes, demo.splits, strict=True):
-        dots = [line for line in axes.lines if line.get_marker() in plots.MARKERS]
+        dots = [line for line in axes.lines if line.get_marker() in looks.MARKERS]
         assert [line.get_xdata()[0] for line in dots] == pytest.approx(list(demo.scores(split)["mean"]))  # type: ignore[index]
 
 
@@ -186,9 +188,9 @@ def test_a_missing_score_leaves_a_gap(demo: Tables) -> None:
 
 
 def test_the_readers_matplotlibrc_changes_nothing(demo: Tables) -> None:
-    expected = plots.svg(FIGURES["cost"](demo), "a", "b")  # type: ignore[arg-type]
+    expected = svg(FIGURES["cost"](demo), "a", "b")  # type: ignore[arg-type]
     with mpl.rc_context({"lines.linewidth": 9, "font.size": 30, "svg.fonttype": "path", "axes.facecolor": "red"}):
-        assert plots.svg(FIGURES["cost"](demo), "a", "b") == expected  # type: ignore[arg-type]
+        assert svg(FIGURES["cost"](demo), "a", "b") == expected  # type: ignore[arg-type]
 
 
 def test_pyplot_is_never_imported() -> None:
@@ -201,7 +203,7 @@ def test_pyplot_is_never_imported() -> None:
 
 @pytest.fixture(scope="module")
 def markups(demo: Tables) -> dict[str, str]:
-    return {name: plots.svg(figure, name, 'About <this> & "that"') for name, _, figure in plots.drawn(demo)}
+    return {name: svg(figure, name, 'About <this> & "that"') for name, _, figure in plots.drawn(demo)}
 
 
 def elements(markup: str) -> Iterator[ElementTree.Element]:
@@ -228,11 +230,11 @@ def test_letters_print_at_8_points_or_more(demo: Tables, markups: dict[str, str]
     sizes = {float(size) for markup in markups.values() for size in re.findall(r"font-size: ([\d.]+)px", markup)}
     assert min(sizes) >= 8  # SVG pixels here are points: the viewBox counts 72 to the inch
     for markup in markups.values():
-        assert float(ElementTree.fromstring(markup).get("width", "inf")) <= plots.WIDTH * 96 + 1
+        assert float(ElementTree.fromstring(markup).get("width", "inf")) <= looks.WIDTH * 96 + 1
 
 
 def test_svg_bytes_are_the_same_every_time(demo: Tables, markups: dict[str, str]) -> None:
-    again = {name: plots.svg(figure, name, 'About <this> & "that"') for name, _, figure in plots.drawn(demo)}
+    again = {name: svg(figure, name, 'About <this> & "that"') for name, _, figure in plots.drawn(demo)}
     assert again == markups
 
 
@@ -240,14 +242,14 @@ def test_names_are_text_not_markup_or_mathematics(tmp_path: Path) -> None:
     evil = '<script>alert("$x$")</script>'
     tables = loaded(tmp_path, models=(evil, "$\\frac$", "模型"), classes=("$", "<b>", "日"))
     for _, _, figure in plots.drawn(tables):
-        markup = plots.svg(figure, "a", evil)
+        markup = svg(figure, "a", evil)
         assert {element.tag.rpartition("}")[2] for element in elements(markup)} <= {
             *("svg", "g", "path", "use", "defs", "clipPath", "rect", "text", "tspan")
         }
 
 
 def test_write_figures(tmp_path: Path) -> None:
-    folder, root, matrix = fixture.write(tmp_path, data=("demo", "other"), models=("lstm", "kmer"))
+    folder, root, matrix = fixture.write(tmp_path, data=("demo", "other"), models=("lstm",), splits=("cluster30",))
     written = plots.write_figures(folder, tmp_path / "figures", "macro_f1", data_root=root, matrix=matrix)
     names = {str(path.relative_to(tmp_path / "figures")) for path in written}
     assert {"demo/comparison.svg", "other/losses.svg", "demo/confusion-cluster30.svg", "demo/folds.svg"} <= names
@@ -256,7 +258,7 @@ def test_write_figures(tmp_path: Path) -> None:
 
 
 def test_write_figures_without_the_facts_leaves_out_what_needs_them(tmp_path: Path) -> None:
-    folder, *_ = fixture.write(tmp_path, models=("lstm", "kmer"))
+    folder, *_ = fixture.write(tmp_path, models=("kmer",))
     names = {path.stem for path in plots.write_figures(folder, tmp_path / "figures", "mcc")}
     assert {"comparison", "splits"} <= names
     assert not {"data", "folds"} & names

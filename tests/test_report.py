@@ -1,10 +1,11 @@
 """The report: sentences that follow from the numbers, a page that stands alone, and how a browser takes it."""
 
 import base64
+import functools
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,17 @@ import pytest
 
 import report_fixture as fixture
 from test_plots import CASES
-from unrolled import report
-from unrolled.plots import COLUMNS, Look, Tables
+from unrolled import wording
+from unrolled.looks import Look
 from unrolled.report import build_report
+from unrolled.results import COLUMNS, Tables
+from unrolled.verdict import verdict
 
 EVIL = '<img src=x onerror="window.pwned=1">'
+SCRIPT = "<script>alert(1)</script>"
 MISSING = float("nan")
+SOUND = {**CASES, "two data sets": {"data": ("demo", "other"), "models": ("lstm", "kmer")}}
+HOSTILE = {"hostile": {"models": ("lstm", EVIL, SCRIPT, "kmer"), "classes": (EVIL, SCRIPT, "b")}}
 
 
 def build(root: Path, metric: str = "macro_f1", **options: Any) -> Path:
@@ -31,8 +37,14 @@ def build(root: Path, metric: str = "macro_f1", **options: Any) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("report"))
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The page of a case, built once: drawing takes seconds."""
+    return functools.cache(lambda case: build(tmp_path_factory.mktemp("report"), **(SOUND | HOSTILE)[case]))
+
+
+@pytest.fixture(scope="module")
+def page(pages: Callable[[str], Path]) -> Path:
+    return pages("demo")
 
 
 # --- The verdict, from hand-made numbers ---
@@ -69,11 +81,11 @@ def tables(
 
 
 def lead(one: Tables) -> str:
-    return str(report.verdict(one)["lead"]).replace("\u00a0", " ")
+    return str(verdict(one)["lead"]).replace("\u00a0", " ")
 
 
 def notes(one: Tables) -> str:
-    return " ".join(report.verdict(one)["notes"])
+    return " ".join(verdict(one)["notes"])
 
 
 def test_a_winner_is_named_when_the_interval_is_above_0() -> None:
@@ -150,8 +162,8 @@ def test_random_flatters_by_a_lower_loss() -> None:
 
 
 def test_number() -> None:
-    assert [report.number(x, 1) for x in (-1234.56, -0.04, MISSING)] == ["−1,234.6", "0.0", "–"]
-    assert [report._signed(x) for x in (0.124, 0.002, 0.0001, -0.0001, -0.2)] == [
+    assert [wording.number(x, 1) for x in (-1234.56, -0.04, MISSING)] == ["−1,234.6", "0.0", "–"]
+    assert [wording.signed(x) for x in (0.124, 0.002, 0.0001, -0.0001, -0.2)] == [
         "+0.12",
         "+0.002",
         "0.00",
@@ -185,10 +197,9 @@ class Outline(HTMLParser):
             self.levels.append(int(tag[1]))
 
 
-@pytest.mark.parametrize("case", [*CASES, "two data sets"])
-def test_the_page_is_sound(case: str, tmp_path: Path) -> None:
-    options = CASES.get(case, {"data": ("demo", "other"), "models": ("lstm", "kmer")})
-    html = build(tmp_path, **options).read_text(encoding="utf-8")
+@pytest.mark.parametrize("case", SOUND)
+def test_the_page_is_sound(case: str, pages: Callable[[str], Path]) -> None:
+    html = pages(case).read_text(encoding="utf-8")
     outline = Outline(html)
     assert outline.levels.count(1) == 1
     assert all(b - a <= 1 for a, b in zip(outline.levels, outline.levels[1:], strict=False))
@@ -215,9 +226,8 @@ def test_the_page_is_small_and_the_same_every_time(page: Path, tmp_path: Path) -
     assert build(tmp_path).read_bytes() == page.read_bytes()
 
 
-def test_names_are_escaped(tmp_path: Path) -> None:
-    evil = "<script>alert(1)</script>"
-    html = build(tmp_path, models=(evil, "kmer"), classes=(evil, "b"), splits=("random",)).read_text(encoding="utf-8")
+def test_names_are_escaped(pages: Callable[[str], Path]) -> None:
+    html = pages("hostile").read_text(encoding="utf-8")
     assert html.count("<script>") == 1
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
 
@@ -238,17 +248,14 @@ def test_only_one_split_is_said(tmp_path: Path) -> None:
     assert "only baselines were run" in html
 
 
-def test_a_failed_report_leaves_the_old_one(page: Path, tmp_path: Path) -> None:
-    out = build(tmp_path, models=("kmer",), splits=("random",))
-    before = out.read_bytes()
-    (tmp_path / "data" / "demo" / "summary.json").write_text("{}")
+def test_a_failed_report_leaves_the_old_one(tmp_path: Path) -> None:
+    tables, data_root, matrix = fixture.write(tmp_path, models=("kmer",), splits=("random",))
+    out = tmp_path / "report.html"
+    out.write_text("the old one")
+    (data_root / "demo" / "summary.json").write_text("{}")
     with pytest.raises(KeyError):
-        build_report(
-            *(tmp_path / "experiment" / "tables", tmp_path / "data", out),
-            **{"experiment": "x", "version": "1", "commit": None},
-            matrix={"data": ["demo"]},
-        )
-    assert out.read_bytes() == before
+        build_report(tables, data_root, out, experiment="x", matrix=matrix, version="1", commit=None)
+    assert out.read_text() == "the old one"
 
 
 # --- In a browser ---
@@ -354,8 +361,8 @@ def test_tables_can_be_read_without_javascript(browser: Any, page: Path) -> None
 
 
 @pytest.mark.browser
-def test_a_hostile_name_does_not_run(tab: Any, tmp_path: Path) -> None:
-    out = build(tmp_path, models=("lstm", EVIL, "kmer"), classes=(EVIL, "b"))
+def test_a_hostile_name_does_not_run(tab: Any, pages: Callable[[str], Path]) -> None:
+    out = pages("hostile")
     tab.goto(out.as_uri())
     tab.wait_for_timeout(200)
     assert tab.evaluate("window.pwned") is None

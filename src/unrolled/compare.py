@@ -1,24 +1,14 @@
 """All runs of an experiment -> tidy tables with bootstrap intervals and paired differences.
 
-The statistic is the mean of a metric over the runs (folds and seeds) of one model on one data set and split.
-Its 95 % percentile interval comes from resampling two things at once:
-
-- the *groups* of each test set (whole identity clusters, because homologs are not independent: the cluster
-  bootstrap, Field & Welsh 2007). All models tested on one (data, split, fold) share the same resamples, so
-  the difference of two models is paired: what is hard for both cancels.
-- the *seeds*, with replacement; models trained with the same seeds share the draws.
-
-The interval covers which test sequences were drawn and, as far as a few seeds can show, chance in training.
-It does not cover which sequences were there to train on (folds share most of them), the choice of data sets
-or hyper-parameters. With few seeds their variance is underestimated: S seeds show (S - 1) / S of it on
-average, one seed none. A test set of fewer than 2 groups has no interval.
+The statistic is the mean of a metric over the runs (folds and seeds) of one model on one data set and split;
+its 95 % interval comes from `bootstrap`. All models tested on one (data, split, fold) share the resamples of
+its groups, and models trained with the same seeds those of the seeds, so the difference of two models is
+paired: what is hard for both cancels.
 
 The calibration error `ece` is a sum of absolute values: resampling adds noise to each and so raises it, often
 by more than its standard error. Its draws are moved back onto the observed mean.
 """
 
-import hashlib
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,16 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from unrolled.bootstrap import Key, TestSet, bootstrap, draw_counts, interval, weighted_mean
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import read_predictions, read_run, require, score
 from unrolled.files import atomic, read_json
-from unrolled.metrics import METRICS, Array, Scores, confidence_bin, measure
+from unrolled.metrics import METRICS, Array, confidence_bin
 
 MODEL = ["data", "split", "model"]
 RUN = [*MODEL, "fold", "seed"]
+TESTED = ["data", "split", "fold"]  # what decides on the test sequences
 COSTS = [
     *("params", "seconds", "epochs", "best_epoch", "peak_memory_mb", "tokens_per_second"),
     *("n_train", "n_validation", "n_test", "n_shortened", "kind"),
@@ -45,10 +36,6 @@ HISTORY = [
     *("epoch", "seconds", "lr", "train_loss", "val_loss", "val_accuracy"),
     *("grad_norm_mean", "grad_norm_max", "clipped_share", "tokens_per_second"),
 ]
-LEVEL = (0.025, 0.975)
-BLOCK = 1 << 21  # weights held at a time: 16 MB, so that memory stays small whatever the test set
-
-Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -60,8 +47,11 @@ class Run:
     report: dict[str, Any]
     draws: dict[str, Array]  # metric -> (R,), all NaN if the test set has fewer than 2 groups
 
+    def named(self, names: list[str]) -> dict[str, Any]:
+        return {name: self.info[name] for name in names}
+
     def key(self, names: list[str]) -> Key:
-        return tuple(self.info[name] for name in names)
+        return tuple(self.named(names).values())
 
 
 @dataclass(frozen=True)
@@ -109,13 +99,12 @@ def _load(paths: list[Path], resamples: int, seed: int) -> list[Run]:
     """Runs in the given order, read fold by fold so that each fold's resamples are drawn once."""
     infos = [read_run(path / "run.json") for path in paths]
     _check_unique(paths, infos)
-    names = ["data", "split", "fold"]
-    order = sorted(range(len(paths)), key=lambda i: tuple(map(str, (infos[i][name] for name in names))))
+    order = sorted(range(len(paths)), key=lambda i: [str(infos[i][name]) for name in TESTED])
     loaded: dict[int, Run] = {}
     test: TestSet | None = None
     for i in _progress(order):
         frame = _test_part(paths[i], infos[i])
-        key = tuple(infos[i][name] for name in names)
+        key = tuple(infos[i][name] for name in TESTED)
         if test is None or test.key != key:
             test = TestSet.draw(paths[i], key, frame, resamples, seed)
         test.check(paths[i], frame)
@@ -151,68 +140,7 @@ def _progress(order: list[int]) -> Iterator[int]:
             print(f"\rcompare: {done} of {len(order)} runs", end=end, file=sys.stderr, flush=True)
 
 
-# --- The bootstrap ---
-
-
-@dataclass(frozen=True)
-class TestSet:
-    """The test sequences all models of one (data, split, fold) share, and R resamples of their groups."""
-
-    __test__ = False  # not a pytest class
-    path: Path
-    key: Key
-    rows: pd.DataFrame
-    codes: npt.NDArray[np.intp]  # (N,) the group of each sequence
-    counts: Array  # (G, R) how often each group is drawn
-
-    @classmethod
-    def draw(cls, path: Path, key: Key, frame: pd.DataFrame, resamples: int, seed: int) -> "TestSet":
-        groups, codes = np.unique(frame["group"].to_numpy(str), return_inverse=True)
-        counts = draw_counts(len(groups), resamples, (seed, "groups", *key))
-        return cls(path, key, _identity(frame), codes, counts)
-
-    def check(self, path: Path, frame: pd.DataFrame) -> None:
-        """Differences are paired only if the sequences are the same."""
-        if not self.rows.equals(_identity(frame)):
-            raise UnrolledError(
-                f"{path} and {self.path} test fold {self.key} on different sequences, groups or targets: "
-                "train again the one that is older than the split"
-            )
-
-
-def _identity(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[["id", "group", "target"]].reset_index(drop=True)
-
-
-def draw_counts(n: int, resamples: int, key: Key) -> Array:
-    """How often each of n things is drawn in n draws with replacement, for R resamples: (n, R).
-
-    The same key gives the same counts wherever it is asked for.
-    """
-    digest = hashlib.sha256(json.dumps(key).encode()).digest()
-    drawn = np.random.default_rng(int.from_bytes(digest[:16], "big")).integers(n, size=(n, resamples))
-    flat = np.bincount((drawn * resamples + np.arange(resamples)).ravel(), minlength=n * resamples)
-    return flat.reshape(n, resamples).astype(np.float64)
-
-
-def bootstrap(scores: Scores, codes: npt.NDArray[np.intp], counts: Array) -> dict[str, Array]:
-    """R draws of every metric, resampling whole groups: codes (N,), counts (G, R) -> metric -> (R,).
-
-    NaN everywhere if there are fewer than 2 groups: one group cannot show how groups vary.
-    """
-    groups, resamples = counts.shape
-    if groups < 2:
-        return {name: np.full(resamples, np.nan) for name in METRICS[scores.task]}
-    blocks = np.array_split(counts, -(-len(codes) * resamples // BLOCK), axis=1)
-    parts = [measure(scores, block[codes].T) for block in blocks if block.size]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def interval(draws: Array) -> tuple[float, float]:
-    """95 % percentile interval of R draws; undefined draws are left out, NaN if none is defined."""
-    defined = draws[~np.isnan(draws)]
-    low, high = np.quantile(defined, LEVEL) if len(defined) else (np.nan, np.nan)
-    return float(low), float(high)
+# --- Means over runs ---
 
 
 def _cells(runs: list[Run], seed: int) -> dict[Key, dict[str, Cell]]:
@@ -239,21 +167,10 @@ def _mean_cell(runs: list[Run], name: str, W: Array) -> Cell:
     if not kept:
         return Cell(np.nan, np.full(W.shape[1], np.nan), 0)
     mean = float(np.mean([values[i] for i in kept]))
-    draws = _weighted_mean(np.stack([runs[i].draws[name] for i in kept]), W[kept])
+    draws = weighted_mean(np.stack([runs[i].draws[name] for i in kept]), W[kept])
     if name == "ece":
         draws = np.maximum(draws + mean - np.nanmean(draws), 0) if not np.isnan(draws).all() else draws
     return Cell(mean, draws, len(kept))
-
-
-def _weighted_mean(draws: Array, W: Array) -> Array:
-    """Mean over runs, (runs, R) and (runs, R) -> (R,), without the runs that a resample leaves undefined."""
-    if np.isnan(draws).all(1).any():
-        return np.full(draws.shape[1], np.nan)
-    w = np.where(np.isnan(draws), 0.0, W)
-    total = w.sum(0)
-    mean: Array = np.full_like(total, np.nan)
-    np.divide((np.nan_to_num(draws) * w).sum(0), total, out=mean, where=total > 0)
-    return mean
 
 
 # --- Tables of numbers with intervals ---
@@ -271,15 +188,15 @@ def _summary_table(cells: dict[Key, dict[str, Cell]]) -> pd.DataFrame:
 def _differences_table(cells: dict[Key, dict[str, Cell]], axis: str) -> pd.DataFrame:
     """Differences along one axis, everything else equal: of models paired, of splits not (drawn apart)."""
     at = MODEL.index(axis)
-    rank = {name: i for i, name in enumerate(dict.fromkeys(key[at] for key in cells))}
+    rank = list(dict.fromkeys(key[at] for key in cells))
     places: dict[Key, list[Key]] = {}
-    for key in sorted(cells, key=lambda key: rank[key[at]]):
+    for key in cells:
         places.setdefault((*key[:at], *key[at + 1 :]), []).append(key)
     rows = [
         (*place, metric, a[at], b[at], *_difference(cells[a][metric], cells[b][metric]))
-        for place in dict.fromkeys((*key[:at], *key[at + 1 :]) for key in cells)
-        for metric in cells[places[place][0]]
-        for a, b in combinations(places[place], 2)
+        for place, keys in places.items()
+        for metric in cells[keys[0]]
+        for a, b in combinations(sorted(keys, key=lambda key: rank.index(key[at])), 2)
     ]
     others = [name for name in MODEL if name != axis]
     return pd.DataFrame(rows, columns=[*others, "metric", axis, "other", "difference", "low", "high"])
@@ -304,7 +221,7 @@ def _runs_table(runs: list[Run]) -> pd.DataFrame:
 
 def _gather(runs: list[Run], part: str, columns: list[str]) -> pd.DataFrame:
     """The rows of one list of every metrics.json, with the model they belong to."""
-    rows = [{**dict(zip(MODEL, run.key(MODEL), strict=True)), **row} for run in runs for row in run.report[part]]
+    rows = [{**run.named(MODEL), **row} for run in runs for row in run.report[part]]
     return pd.DataFrame(rows, columns=[*MODEL, *columns])
 
 
@@ -338,5 +255,5 @@ def _history_table(runs: list[Run]) -> pd.DataFrame:
         path = run.path / "history.csv"
         if path.is_file():
             frame = pd.read_csv(path, encoding="utf-8")
-            frames.append(pd.DataFrame(dict(zip(RUN, run.key(RUN), strict=True)), index=frame.index).join(frame))
+            frames.append(pd.DataFrame(run.named(RUN), index=frame.index).join(frame))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*RUN, *HISTORY])

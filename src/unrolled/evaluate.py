@@ -14,12 +14,13 @@ from unrolled.metrics import (
     Bools,
     Scores,
     calibration,
-    choose_thresholds,
     class_table,
     confusion,
     decide,
     measure,
 )
+from unrolled.table import labels, target_matrix
+from unrolled.thresholds import choose_thresholds
 
 KEYS = ["id", "group", "part", "target"]
 SUM_TOLERANCE = 1e-3  # how far a multiclass row may sum from 1: float32 softmax over many classes, not more
@@ -67,13 +68,7 @@ def _columns(info: dict[str, Any]) -> list[str]:
 def _truth(frame: pd.DataFrame, info: dict[str, Any]) -> Bools:
     """Targets as (N, K) indicators; each distinct target is taken apart once."""
     codes, targets = pd.factorize(frame["target"])
-    sets = [set(_labels(target, info["task"])) for target in targets]
-    table = np.array([[name in labels for name in info["classes"]] for labels in sets], dtype=np.bool_)
-    return table.reshape(len(sets), len(info["classes"]))[codes]
-
-
-def _labels(target: str, task: str) -> list[str]:
-    return target.split("|") if task == "multilabel" else [target]
+    return target_matrix(targets, info["classes"], info["task"]).astype(np.bool_)[codes]
 
 
 def _thresholds(validation: pd.DataFrame, info: dict[str, Any]) -> dict[str, float] | None:
@@ -171,7 +166,7 @@ def _check_rows(frame: pd.DataFrame, info: dict[str, Any]) -> str | None:
 
 
 def _check_targets(frame: pd.DataFrame, info: dict[str, Any]) -> str | None:
-    seen = {label for target in frame["target"].unique() for label in _labels(target, info["task"])}
+    seen = {label for target in frame["target"].unique() for label in labels(target, info["task"])}
     unknown = seen - set(info["classes"])
     return f"targets {_names(unknown)} are not among the classes of run.json" if unknown else None
 

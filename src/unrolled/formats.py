@@ -5,13 +5,9 @@ on the format (duplicates, labels, lengths, samples, checks) happens once, in `r
 silence: a row is in the table, or in `excluded`, or in an error that names its file and line.
 """
 
-import csv
-import gzip
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TextIO, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +17,7 @@ from unrolled import table as tables
 from unrolled.alphabet import ALPHABETS
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
+from unrolled.reading import Block, csv_rows, fasta_blocks
 
 Card = dict[str, Any]
 Excluded = list[pd.DataFrame]
@@ -42,7 +39,7 @@ def read_csv(card: Card, path: Path) -> Iterator[Record]:
     """Records of a CSV or TSV file with a header line. Card keys: columns, delimiter, keep."""
     columns, keep = card["columns"], card.get("keep", [])
     wanted = [columns["id"], columns["sequence"], columns["target"], *keep]
-    for where, (name, letters, target, *kept) in _rows(card, path, wanted):
+    for where, (name, letters, target, *kept) in csv_rows(path, wanted, card.get("delimiter")):
         yield Record(name, _spelled(letters, card), target, tuple(kept), where)
 
 
@@ -53,8 +50,8 @@ def read_fasta(card: Card, path: Path) -> Iterator[Record]:
     Target and kept columns are `name=value` fields of the header.
     """
     _check_header(card)
-    for line, header, body in _blocks(path):
-        yield _fasta_record(card, path, line, header, body)
+    for block in fasta_blocks(path):
+        yield _fasta_record(card, path, block)
 
 
 FORMATS = {"csv": read_csv, "fasta": read_fasta}
@@ -79,7 +76,7 @@ def read(card: Card, name: str, files: Sequence[Path]) -> tuple[pd.DataFrame, pd
     """
     excluded: Excluded = []
     try:
-        rows = _simulated(card) if "simulate" in card else _parsed(card, list(map(Path, files)), excluded)
+        rows = _simulated(card) if "simulate" in card else _parsed(card, files, excluded)
         rows["target"] = _joined(rows, card)
         tables.check(rows.drop(columns="where"), card["task"], ALPHABETS[card["alphabet"]], rows["where"])
         rows = _selected(rows.sort_values("id", kind="stable"), card, excluded)
@@ -97,7 +94,7 @@ def _simulated(card: Card) -> pd.DataFrame:
     return table[_columns(card)].assign(where="")
 
 
-def _parsed(card: Card, files: list[Path], excluded: Excluded) -> pd.DataFrame:
+def _parsed(card: Card, files: Sequence[Path], excluded: Excluded) -> pd.DataFrame:
     """Rows of all files, one per id, labelled, with their `where`."""
     labels = _labels_path(card, files)
     records = [record for path in files if path != labels for record in _records(card, path)]
@@ -138,11 +135,15 @@ def _unique(rows: pd.DataFrame, card: Card, excluded: Excluded) -> pd.DataFrame:
     return rows.loc[~again].reset_index(drop=True)
 
 
-def _labels_path(card: Card, files: list[Path]) -> Path | None:
+def _labels_path(card: Card, files: Sequence[Path]) -> Path | None:
     """The card's labels file: one of `files` by its name, or a path of its own."""
-    source = card.get("labels", {})
-    if "name" not in source:
-        return Path(source["path"]) if source else None
+    if "labels" not in card:
+        return None
+    source = card["labels"]
+    if ("path" in source) == ("name" in source):
+        raise UnrolledError("where is the labels file? `labels` needs either `path`, or the `name` of one of `files`")
+    if "path" in source:
+        return Path(source["path"])
     for path in files:
         if path.name == source["name"]:
             return path
@@ -151,7 +152,7 @@ def _labels_path(card: Card, files: list[Path]) -> Path | None:
 
 def _labelled(rows: pd.DataFrame, card: Card, path: Path, excluded: Excluded) -> pd.DataFrame:
     """`rows` with the targets of the labels file; labels that no sequence claims are listed."""
-    found = _rows(card, path, [card["labels"]["id"], card["labels"]["target"]])
+    found = csv_rows(path, [card["labels"]["id"], card["labels"]["target"]], card.get("delimiter"))
     labels = pd.DataFrame([(*row, at) for at, row in found], columns=["id", "target", "where"], dtype="str")
     labels = _unique(labels, card, excluded)
     _without(labels, ~labels["id"].isin(rows["id"]), "label without a sequence", excluded)
@@ -200,46 +201,6 @@ def _spelled(text: str, card: Card) -> str:
     return letters.removesuffix("*") if card["alphabet"] == "protein" else letters
 
 
-# CSV
-
-
-def _rows(card: Card, path: Path, wanted: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """("file:line", stripped values of the `wanted` columns) of each row; the line is the row's first."""
-    line = 0
-    # Room for a chromosome in one field, but not for all of a large file behind a stray quote.
-    csv.field_size_limit(2**28)
-    with _text(path) as stream:
-        reader = csv.reader(stream, delimiter=_delimiter(card, path), strict=True)
-        try:
-            header = [name.strip() for name in next(reader, [])]
-            indices = _indices(header, wanted, path)
-            line = reader.line_num
-            for row in reader:
-                where, line = f"{path}:{line + 1}", reader.line_num
-                if len(row) == len(header):
-                    yield where, [row[index].strip() for index in indices]
-                elif any(value.strip() for value in row):
-                    raise UnrolledError(f"{where}: {len(row)} fields, the header has {len(header)}: mend the row")
-        except csv.Error as error:
-            raise UnrolledError(f"{path}:{line + 1}: {error}. Is a quote in this row never closed?") from None
-
-
-def _delimiter(card: Card, path: Path) -> str:
-    delimiter: str = card.get("delimiter", "\t" if ".tsv" in path.suffixes else ",")
-    return delimiter
-
-
-def _indices(header: list[str], wanted: list[str], path: Path) -> list[int]:
-    if not any(header):
-        raise UnrolledError(f"{path}:1: the file is empty or has no header line. Fetch it again.")
-    absent = (name for name in wanted if name not in header)
-    remedy = f"The file has: {', '.join(header)}. Correct the card's column names, or its `delimiter`."
-    tables.refuse(f"{path}:1: missing columns", absent, remedy)
-    twice = (name for name in wanted if header.count(name) > 1)
-    tables.refuse(f"{path}:1: columns that occur twice", twice, "Rename one of each.")
-    return [header.index(name) for name in wanted]
-
-
 # FASTA
 
 
@@ -256,32 +217,16 @@ def _check_header(card: Card) -> None:
         )
 
 
-def _blocks(path: Path) -> Iterator[tuple[int, str, list[tuple[int, str]]]]:
-    """(line of the header, header, [(line, letters)]) of each record; blank lines are skipped."""
-    block: tuple[int, str, list[tuple[int, str]]] | None = None
-    with _text(path) as stream:
-        for number, line in enumerate(stream, start=1):
-            text = line.strip()
-            if text.startswith(">"):
-                if block:
-                    yield block
-                block = number, text[1:].strip(), []
-            elif text and block:
-                block[2].append((number, text))
-            elif text:
-                raise UnrolledError(f"{path}:{number}: FASTA starts with '>', this file with {text[:40]!r}")
-    if block:
-        yield block
-
-
-def _fasta_record(card: Card, path: Path, line: int, header: str, body: list[tuple[int, str]]) -> Record:
+def _fasta_record(card: Card, path: Path, block: Block) -> Record:
+    line, header, body = block
     layout, keep = card.get("header", {}), card.get("keep", [])
-    fields = _fields(header, layout.get("separator", "|"))
+    separator = layout.get("separator", "|")
+    fields = _fields(header, separator)
     wanted = keep if "labels" in card else [layout["target"], *keep]
     absent = [f"{path}:{line}: the header has no field `{name}=`" for name in wanted if name not in fields]
     sequence = _spelled("".join(letters for _, letters in body), card)
     return Record(
-        id=_accession(header, layout.get("separator", "|")),
+        id=_accession(header, separator),
         sequence=sequence,
         target="" if "labels" in card else fields.get(layout["target"], ""),
         keep=tuple(fields.get(name, "") for name in keep),
@@ -313,53 +258,3 @@ def _bad_letter(card: Card, path: Path, sequence: str, body: list[tuple[int, str
     line = lines[position - 1]
     column = position - lines.index(line)
     return f"{path}:{line}:{column}: letter {letter!r} is not in the {alphabet.name} alphabet"
-
-
-# Text
-
-
-@contextmanager
-def _text(path: Path) -> Iterator[TextIO]:
-    """Open plain or gzipped UTF-8, told apart by content; a failure to read names the file and the line."""
-    try:
-        _refuse_page(path)
-        with _open(path, "rt", encoding="utf-8-sig") as stream:
-            yield cast(TextIO, stream)
-    except UnicodeDecodeError:
-        raise UnrolledError(_undecodable(path)) from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UnrolledError(f"{path}: truncated or damaged gzip ({error}). Fetch the file again.") from None
-    except OSError as error:
-        raise UnrolledError(f"{path}: {error.strerror}. Is the path in the card right?") from None
-
-
-def _open(path: Path, mode: str, encoding: str | None = None) -> IO[Any]:
-    with path.open("rb") as stream:
-        zipped = stream.read(2) == b"\x1f\x8b"
-    opener: Callable[..., IO[Any]] = gzip.open if zipped else open
-    return opener(path, mode, encoding=encoding)
-
-
-def _refuse_page(path: Path) -> None:
-    with _open(path, "rb") as stream:
-        start = stream.read(512).removeprefix(b"\xef\xbb\xbf").lstrip()
-    if start.startswith(b"<"):
-        raise UnrolledError(
-            f"{path}:1: a web page, not data: it starts with {start[:40].decode('utf-8', 'replace')!r}. "
-            "A login or proxy page was probably saved instead of the file: delete it and fetch again."
-        )
-
-
-def _undecodable(path: Path) -> str:
-    """Where a file stops being UTF-8: read again by lines, because decoding reports places within a block."""
-    offset, number = 0, 0
-    with _open(path, "rb") as stream:
-        for line in stream:
-            number += 1
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                offset += error.start
-                break
-            offset += len(line)
-    return f"{path}:{number}: not UTF-8 at byte {offset}. Save it as UTF-8 text; unpack archives but gzip."

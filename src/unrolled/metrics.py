@@ -56,28 +56,6 @@ def decide(task: str, p: Array, truth: Bools, thresholds: Array | None = None) -
     return Scores(task, p.astype(np.float64), truth, chosen)
 
 
-def choose_thresholds(p: Array, truth: Bools) -> Array:
-    """Per label the threshold with the highest MCC on these sequences: (K,), as DeepLoc 2.0 chooses them.
-
-    Source: Thumuluri et al. 2022. A threshold lies halfway between two neighbouring probabilities; of equally
-    good ones the nearest to 0.5 wins. A label that has one outcome only, or that no threshold predicts better
-    than chance, gets 0.5.
-    """
-    return np.array([_threshold(p[:, k].astype(np.float64), truth[:, k]) for k in range(p.shape[1])])
-
-
-def _threshold(p: Array, truth: Bools) -> float:
-    values, index, n = np.unique(-p, return_inverse=True, return_counts=True)  # descending probabilities
-    if len(values) < 2:
-        return 0.5
-    cuts = -(values[:-1] + values[1:]) / 2
-    chosen = np.cumsum(n)[:-1] / len(p)  # share of sequences at or above each cut
-    hits = np.cumsum(np.bincount(index, weights=truth))[:-1] / len(p)
-    mcc = _binary_mcc(hits, np.full_like(hits, truth.mean()), chosen)
-    best = np.nanmax(mcc, initial=0.0)
-    return min(cuts[mcc >= best - TINY], key=lambda cut: abs(cut - 0.5)) if best > TINY else 0.5
-
-
 def measure(scores: Scores, W: Array) -> dict[str, Array]:
     """Every metric of the task under R rows of weights (R, N): name -> (R,)."""
     return {name: metric(scores, W) for name, metric in METRICS[scores.task].items()}
@@ -118,7 +96,7 @@ def _correlation(covariance: Array, true: Array, chosen: Array) -> Array:
     return np.where(true > TINY, _ratio(covariance, np.sqrt(variance), 0.0), np.nan)
 
 
-def _binary_mcc(hits: Array, true: Array, chosen: Array) -> Array:
+def binary_mcc(hits: Array, true: Array, chosen: Array) -> Array:
     """Matthews correlation of one class against the rest, from shares (Matthews 1975)."""
     return _correlation(hits - true * chosen, true * (1 - true), chosen * (1 - chosen))
 
@@ -165,7 +143,7 @@ def multiclass_mcc(scores: Scores, W: Array) -> Array:
 
 def multilabel_mcc(scores: Scores, W: Array) -> Array:
     """Mean over labels of their Matthews correlations, the way DeepLoc 2.0 reports them label by label."""
-    return _mean_defined(_binary_mcc(*_shares(scores, W)))
+    return _mean_defined(binary_mcc(*_shares(scores, W)))
 
 
 # --- Metrics of probabilities ---
@@ -251,7 +229,7 @@ def class_table(scores: Scores) -> dict[str, Array]:
         "precision": _ratio(hits, chosen, 0.0) + np.where(true + chosen > 0, 0.0, np.nan),
         "recall": _ratio(hits, true),
         "f1": _ratio(2 * hits, true + chosen),
-        "mcc": _binary_mcc(hits, true, chosen),
+        "mcc": binary_mcc(hits, true, chosen),
         "auroc": class_auroc(scores, W)[0],
     }
 
@@ -285,7 +263,5 @@ METRICS: dict[str, dict[str, Metric]] = {
     },
 }
 
-LOWER_IS_BETTER = frozenset({"log_loss", "ece"})
-HIGHER_IS_BETTER = {
-    name: name not in LOWER_IS_BETTER for metrics in METRICS.values() for name in metrics
-}  # metric -> direction, for every metric of every task
+LOWER_IS_BETTER = ("log_loss", "ece")
+HIGHER_IS_BETTER = {name: name not in LOWER_IS_BETTER for metrics in METRICS.values() for name in metrics}

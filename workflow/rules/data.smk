@@ -25,7 +25,7 @@ rule table:
     input:
         files=lambda w: raw_files(w.data),
         card="config/data/{data}.yaml",
-        code=code("table", "formats", "alphabet", "simulate"),
+        code=code("table", "formats", "reading", "alphabet", "simulate"),
     output:
         table="results/data/{data}/table.parquet",
         excluded="results/data/{data}/excluded.csv",

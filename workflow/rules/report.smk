@@ -4,7 +4,7 @@
 rule compare:
     input:
         metrics=from_runs("metrics.json"),
-        code=code("compare", "metrics"),
+        code=code("compare", "bootstrap", "metrics"),
     output:
         runs=report(f"{RESULTS}/tables/runs.csv", category="Tables", caption="../report/tables.rst"),
         summary=report(f"{RESULTS}/tables/summary.csv", category="Tables", caption="../report/tables.rst"),
@@ -36,7 +36,11 @@ rule report:
             data=CARDS["data"],
             split=CARDS["split"],
         ),
-        code=[*code("report", "plots"), *map(str, sorted(SOURCE.glob("templates/*")))],
+        code=[
+            *code("report", "verdict", "takeaways", "grids", "wording", "results"),
+            *code("plots", "model_plots", "class_plots", "panels", "looks", "svg"),
+            *map(str, sorted(SOURCE.glob("templates/*"))),
+        ],
     output:
         page=report(f"{RESULTS}/report.html", category="Report", caption="../report/report.rst"),
         figures=report(

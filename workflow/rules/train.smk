@@ -87,7 +87,7 @@ rule evaluate:
     input:
         predictions=f"{RUN}/predictions.parquet",
         run=f"{RUN}/run.json",
-        code=code("evaluate", "metrics"),
+        code=code("evaluate", "metrics", "thresholds", "table"),
     output:
         f"{RUN}/metrics.json",
     log:

@@ -1,0 +1,167 @@
+"""The tables of the page: for each a function from `Tables` to the `Grid` that the template lays out."""
+
+import csv
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+from urllib.parse import quote
+
+from unrolled.results import Tables
+from unrolled.wording import label, number
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of a table; `value` is what it sorts by, NaN last."""
+
+    text: str
+    value: float | str
+    note: str = ""
+
+    @property
+    def numeric(self) -> bool:
+        return not isinstance(self.value, str)
+
+    @property
+    def key(self) -> str:
+        return self.value if isinstance(self.value, str) else "" if math.isnan(self.value) else f"{self.value:.6g}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of the page; one without rows is left out."""
+
+    title: str
+    head: list[str]
+    rows: list[list[Cell]]
+
+    @property
+    def numeric(self) -> list[bool]:
+        return [all(row[i].numeric for row in self.rows) for i in range(len(self.head))]
+
+    @property
+    def csv(self) -> str:
+        """The table as a data URI."""
+        stream = StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerows([self.head, *([cell.key for cell in row] for row in self.rows)])
+        return "data:text/csv;charset=utf-8," + quote(stream.getvalue())
+
+
+def _cell(value: Any, digits: int = 3, note: str = "") -> Cell:
+    if isinstance(value, str):
+        return Cell(value, value, note)
+    value = math.nan if value is None else float(value)
+    return Cell(number(value, digits), value, note)
+
+
+def _cells(row: Mapping[Any, Any], *names: str, digits: int = 3) -> list[Cell]:
+    return [_cell(row[name], digits) for name in names]
+
+
+def scores(tables: Tables) -> Grid:
+    """Every metric of every model under every split."""
+    metrics = list(dict.fromkeys(tables.frames["summary"]["metric"]))
+    rows = []
+    for split in tables.splits:
+        known = [tables.scores(split, metric).reindex(tables.models).to_dict("index") for metric in metrics]
+        runs = tables.of("runs", split=split)["model"].value_counts()
+        for model in tables.models_in("runs", split=split):
+            row = [_score(by_model[model]) for by_model in known]
+            rows.append([_cell(split), _cell(model), _cell(int(runs[model]), 0), *row])
+    head = ["split", "model", "runs", *map(label, metrics)]
+    return Grid("All metrics: means over runs, 95\u00a0% intervals below", head, rows)
+
+
+def _score(row: Mapping[Any, Any]) -> Cell:
+    interval = "" if math.isnan(row["low"]) else f"{number(row['low'])} to {number(row['high'])}"
+    return _cell(row["mean"], note=interval)
+
+
+def pairs(tables: Tables) -> Grid:
+    """Paired differences between models."""
+    title = "Differences between models, first minus second (paired)"
+    return _differences(tables, "models", ["split", "model", "other"], title)
+
+
+def shifts(tables: Tables) -> Grid:
+    """Differences between splits."""
+    title = "Differences between splits, first minus second (unpaired)"
+    return _differences(tables, "splits", ["model", "split", "other"], title)
+
+
+def _differences(tables: Tables, table: str, names: list[str], title: str) -> Grid:
+    rows = [
+        [*_cells(row, *names, "difference", "low", "high"), _reading(row)]
+        for row in tables.of(table, metric=tables.metric).to_dict("records")
+    ]
+    head = [names[0], "first", "second", f"difference in {label(tables.metric)}", "low", "high", "95\u00a0% interval"]
+    return Grid(title, head, rows)
+
+
+def _reading(row: Mapping[Any, Any]) -> Cell:
+    if math.isnan(row["low"]):
+        return _cell("missing")
+    return _cell("above 0" if row["low"] > 0 else "below 0" if row["high"] < 0 else "includes 0")
+
+
+def by_class(tables: Tables) -> Grid:
+    """Scores of single classes."""
+    numbers = ["precision", "recall", "f1", "mcc", "auroc"]
+    rows = [
+        [*_cells(row, "split", "model", "class"), _cell(row["n"], 0), *_cells(row, *numbers)]
+        for row in tables.frames["classes"].to_dict("records")
+    ]
+    head = ["split", "model", "class", "n a run", *map(label, numbers)]
+    return Grid("Every class: means over runs", head, rows)
+
+
+def costs(tables: Tables) -> Grid:
+    """What a run took, in the mean over runs."""
+    columns = {"params": 0, "seconds": 1, "epochs": 0, "best_epoch": 0, "tokens_per_second": 0, "peak_memory_mb": 0}
+    frame = tables.frames["runs"].reindex(columns=["split", "model", *columns])
+    known = frame.groupby(["split", "model"])[list(columns)].mean().to_dict("index")
+    rows = [
+        [_cell(split), _cell(model), *(_cell(known[split, model][name], digits) for name, digits in columns.items())]
+        for split in tables.splits
+        for model in tables.models_in("runs", split=split)
+    ]
+    head = ["split", "model", "parameters", "seconds", "epochs", "best epoch", "tokens a second", "peak memory, MB"]
+    return Grid("Cost of one run: means over runs", head, rows)
+
+
+def fold_sizes(tables: Tables) -> Grid:
+    """Sequences, groups and classes of every fold."""
+    classes = list(tables.summary["classes"])
+    rows = []
+    for split in tables.splits:
+        for fold in tables.folds[split]["folds"]:
+            counts = [_cell(fold["classes"].get(name, 0), 0) for name in classes]
+            rows.append([_cell(split), *_cells(fold, "fold", "n", "groups", digits=0), *counts])
+    return Grid("Sequences in every fold, by class", ["split", "fold", "sequences", "groups", *classes], rows)
+
+
+def split_facts(tables: Tables) -> Grid:
+    """What each split groups, and into how many."""
+    rows = []
+    for split in tables.splits:
+        fact = tables.folds[split]
+        tools = ", ".join(f"{name} {version}" for name, version in (fact.get("tools") or {}).items())
+        identity = math.nan if fact.get("identity") is None else 100 * fact["identity"]
+        sizes = _cells(fact, "n", "n_groups", "largest_group", digits=0)
+        rows.append([_cell(split), *_cells(fact, "title", "group"), _cell(identity, 0), *sizes, _cell(tools or "–")])
+    head = ["split", "meaning", "grouped by", "identity, %", "sequences", "groups", "largest group", "tools"]
+    return Grid("The splits", head, rows)
+
+
+def excluded(tables: Tables) -> Grid:
+    """What was left out, and why."""
+    rows = [[_cell(reason), _cell(n, 0)] for reason, n in tables.summary["excluded"].items()]
+    return Grid("Left out", ["reason", "sequences"], rows)
+
+
+GRIDS: tuple[Callable[[Tables], Grid], ...] = (
+    *(scores, pairs, shifts, by_class, costs, fold_sizes, split_facts, excluded),
+)

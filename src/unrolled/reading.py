@@ -1,0 +1,122 @@
+"""Raw text files -> the rows of a CSV or the records of a FASTA, each with the line it stands on.
+
+Files are UTF-8, plain or gzipped. What the values mean is not known here; a file that cannot be read is an
+UnrolledError that names the file and the line.
+"""
+
+import csv
+import gzip
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TextIO, cast
+
+from unrolled.errors import UnrolledError
+from unrolled.table import refuse
+
+Block = tuple[int, str, list[tuple[int, str]]]  # line of the header, header, [(line, letters)]
+
+
+def csv_rows(path: Path, wanted: list[str], delimiter: str | None = None) -> Iterator[tuple[str, list[str]]]:
+    """("file:line", stripped values of the `wanted` columns) of each row; the line is the row's first.
+
+    Without a `delimiter`, a file is split at tabs if its name says .tsv, else at commas.
+    """
+    line = 0
+    # Room for a chromosome in one field, but not for all of a large file behind a stray quote.
+    csv.field_size_limit(2**28)
+    with _text(path) as stream:
+        reader = csv.reader(stream, delimiter=delimiter or _delimiter(path), strict=True)
+        try:
+            header = [name.strip() for name in next(reader, [])]
+            indices = _indices(header, wanted, path)
+            line = reader.line_num
+            for row in reader:
+                where, line = f"{path}:{line + 1}", reader.line_num
+                if len(row) == len(header):
+                    yield where, [row[index].strip() for index in indices]
+                elif any(value.strip() for value in row):
+                    raise UnrolledError(f"{where}: {len(row)} fields, the header has {len(header)}: mend the row")
+        except csv.Error as error:
+            raise UnrolledError(f"{path}:{line + 1}: {error}. Is a quote in this row never closed?") from None
+
+
+def _delimiter(path: Path) -> str:
+    return "\t" if ".tsv" in path.suffixes else ","
+
+
+def _indices(header: list[str], wanted: list[str], path: Path) -> list[int]:
+    if not any(header):
+        raise UnrolledError(f"{path}:1: the file is empty or has no header line. Fetch it again.")
+    absent = (name for name in wanted if name not in header)
+    remedy = f"The file has: {', '.join(header)}. Correct the card's column names, or its `delimiter`."
+    refuse(f"{path}:1: missing columns", absent, remedy)
+    twice = (name for name in wanted if header.count(name) > 1)
+    refuse(f"{path}:1: columns that occur twice", twice, "Rename one of each.")
+    return [header.index(name) for name in wanted]
+
+
+def fasta_blocks(path: Path) -> Iterator[Block]:
+    """The records of a FASTA file, headers without ">"; blank lines are skipped."""
+    block: Block | None = None
+    with _text(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            text = line.strip()
+            if text.startswith(">"):
+                if block:
+                    yield block
+                block = number, text[1:].strip(), []
+            elif text and block:
+                block[2].append((number, text))
+            elif text:
+                raise UnrolledError(f"{path}:{number}: FASTA starts with '>', this file with {text[:40]!r}")
+    if block:
+        yield block
+
+
+@contextmanager
+def _text(path: Path) -> Iterator[TextIO]:
+    """Open plain or gzipped UTF-8, told apart by content; a failure to read names the file and the line."""
+    try:
+        _refuse_page(path)
+        with _open(path, "rt", encoding="utf-8-sig") as stream:
+            yield cast(TextIO, stream)
+    except UnicodeDecodeError:
+        raise UnrolledError(_undecodable(path)) from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UnrolledError(f"{path}: truncated or damaged gzip ({error}). Fetch the file again.") from None
+    except OSError as error:
+        raise UnrolledError(f"{path}: {error.strerror}. Is the path in the card right?") from None
+
+
+def _open(path: Path, mode: str, encoding: str | None = None) -> IO[Any]:
+    with path.open("rb") as stream:
+        zipped = stream.read(2) == b"\x1f\x8b"
+    opener: Callable[..., IO[Any]] = gzip.open if zipped else open
+    return opener(path, mode, encoding=encoding)
+
+
+def _refuse_page(path: Path) -> None:
+    with _open(path, "rb") as stream:
+        start = stream.read(512).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(b"<"):
+        raise UnrolledError(
+            f"{path}:1: a web page, not data: it starts with {start[:40].decode('utf-8', 'replace')!r}. "
+            "A login or proxy page was probably saved instead of the file: delete it and fetch again."
+        )
+
+
+def _undecodable(path: Path) -> str:
+    """Where a file stops being UTF-8: read again by lines, because decoding reports places within a block."""
+    offset, number = 0, 0
+    with _open(path, "rb") as stream:
+        for line in stream:
+            number += 1
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                offset += error.start
+                break
+            offset += len(line)
+    return f"{path}:{number}: not UTF-8 at byte {offset}. Save it as UTF-8 text; unpack archives but gzip."

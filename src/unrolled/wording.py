@@ -1,0 +1,59 @@
+"""Numbers and names as people write them, for the sentences, tables and figures of the report."""
+
+import math
+import re
+from collections.abc import Sequence
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with a true minus sign; "–" if there is none.
+
+    >>> number(-1234.5, 1)
+    '−1,234.5'
+    """
+    if math.isnan(value):
+        return "–"
+    rounded = round(value, digits) + 0.0  # + 0.0: minus nothing is nothing
+    return f"{rounded:,.{digits}f}".replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """A share as a percentage, with a decimal if it is small."""
+    return f"{100 * share:.{1 if 0 < share < 0.1 else 0}f}\u00a0%"
+
+
+def decimals(*values: float) -> int:
+    """2, or 3 where 2 would show something as nothing: 0.004 must not read 0.00."""
+    return 3 if any(0.0005 <= abs(value) < 0.005 for value in values) else 2
+
+
+def span(low: float, high: float) -> str:
+    """An interval.
+
+    >>> span(-0.02, 0.04)
+    '−0.02 to 0.04'
+    """
+    n = decimals(low, high)
+    return f"{number(low, n)} to {number(high, n)}"
+
+
+def signed(value: float) -> str:
+    """A difference: "+0.12", "−0.20", "0.00"."""
+    return ("+" if value >= 0.0005 else "") + number(value, decimals(value))
+
+
+def listed(names: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def label(metric: str) -> str:
+    """A metric's name: "macro_f1" -> "macro-F1"."""
+    known = {"f1": "F1", "mcc": "MCC", "auroc": "AUROC", "auprc": "AUPRC", "ece": "ECE"}
+    text = " ".join(known.get(word, word) for word in metric.split("_"))
+    return re.sub(r"^(macro|micro) ", r"\1-", text)
+
+
+def short(name: str, n: int = 22) -> str:
+    """A name of at most n characters, its middle left out if it is longer."""
+    return name if len(name) <= n else f"{name[: n - n // 3 - 1]}…{name[-(n // 3) :]}"
