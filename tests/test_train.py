@@ -128,6 +128,23 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(material, tmp_path)
     assert same(whole, broken)
 
 
+def test_a_run_stopped_early_and_killed_before_it_wrote_does_not_train_on(material, tmp_path, monkeypatch):
+    early = ["train.patience=1", "train.learning_rate=0.3", "train.max_epochs=30"]
+    whole = trained(material, tmp_path / "whole", *early)
+    assert json.loads((whole / "run.json").read_text())["stopped"] == "no better validation loss"
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("unrolled.runs.write_predictions", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trained(material, tmp_path / "broken", *early)
+    broken = trained(material, tmp_path / "broken", *early)
+    pd.testing.assert_frame_equal(numbers(broken / "history.csv"), numbers(whole / "history.csv"))
+    assert same(whole, broken)
+
+
 def test_checkpoints_of_other_settings_are_not_resumed(material, tmp_path):
     checkpoints = trained(material, tmp_path / "run") / "checkpoints"
     (checkpoints / "best.ckpt").rename(checkpoints / "last.ckpt")

@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -118,6 +118,13 @@ class History(Callback):
         if trainer.logger:
             trainer.logger.log_metrics(row, step=trainer.current_epoch)
         print(_line(row, pl_module.recipe["max_epochs"]), file=sys.stderr, flush=True)
+
+
+class Stopping(EarlyStopping):
+    """Early stopping that remembers: a run killed after its last epoch does not train another when it resumes."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        trainer.should_stop = self.wait_count >= self.patience
 
 
 def _line(row: dict[str, float], last: int) -> str:

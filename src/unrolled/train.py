@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 from hydra.core.hydra_config import HydraConfig
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -32,7 +32,7 @@ from unrolled.batching import Encoded, loader
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
 from unrolled.files import atomic, sha256
-from unrolled.recipe import History, Training
+from unrolled.recipe import History, Stopping, Training
 
 DIVERGED = (
     "the gradient is not finite within the first epoch. Remedies, in the lecture's order: "
@@ -74,51 +74,43 @@ def train(config: dict[str, Any]) -> None:
     started = time.perf_counter()
     torch.set_num_threads(config["threads"])
     keep_memory()
-    L.seed_everything(config["cell"]["seed"], verbose=False)
+    seed = config["cell"]["seed"]
+    L.seed_everything(seed, verbose=False)
     paths, recipe = {k: Path(v) for k, v in config["paths"].items()}, config["train"]
     material = runs.load(paths["table"], paths["folds"], config["cell"]["fold"], config["data"])
-    alphabet = ALPHABETS[config["data"]["alphabet"]]
-    encoded = {
-        name: Encoded([alphabet.encode(s) for s in part.sequences], part.y) for name, part in material.parts.items()
+    encode = ALPHABETS[config["data"]["alphabet"]].encode
+    encoded = {name: Encoded([encode(s) for s in part.sequences], part.y) for name, part in material.parts.items()}
+    batches = {
+        name: loader(data, recipe["batch_size"], recipe["batch_tokens"], shuffle=name == "train", seed=seed)
+        for name, data in encoded.items()
     }
-    network = hydra.utils.instantiate(
-        config["model"]["network"], vocabulary=alphabet.size, outputs=len(material.classes)
-    )
-    training = Training(network, material.task, recipe, config["cell"]["seed"])
-    checkpoints = paths["out"] / "checkpoints"
-    last = resumable(checkpoints, fingerprint(config))
-    _say_start(config, material, network, last)
-    wandb = tracking.start(config["wandb"], paths["wandb"], config)
+    training = Training(build(config, material), material.task, recipe, seed)
+    last = resumable(paths["out"] / "checkpoints", fingerprint(config))
+    _say_start(config, material, training.network, last)
+    tracker = tracking.start(config["wandb"], paths["wandb"], config)
     history = History(int(encoded["train"].lengths.sum()))
-    best = ModelCheckpoint(checkpoints, "best", monitor="val_loss", save_last=True, enable_version_counter=False)
+    best = ModelCheckpoint(
+        paths["out"] / "checkpoints", "best", monitor="val_loss", save_last=True, enable_version_counter=False
+    )
     trainer = L.Trainer(
         max_epochs=recipe["max_epochs"],
         accelerator="auto",
         devices=1,
         deterministic=True,
-        logger=WandbLogger(experiment=wandb) if wandb else False,
-        callbacks=[history, best, EarlyStopping("val_loss", patience=recipe["patience"])],
+        logger=WandbLogger(experiment=tracker) if tracker else False,
+        callbacks=[history, best, Stopping("val_loss", patience=recipe["patience"])],
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
     )
-    size, tokens = recipe["batch_size"], recipe["batch_tokens"]
-    trainer.fit(
-        training,
-        loader(encoded["train"], size, tokens, shuffle=True, seed=config["cell"]["seed"]),
-        loader(encoded["validation"], size, tokens, shuffle=False),
-        ckpt_path=last,
-        weights_only=False,  # our own checkpoint, written a moment ago in this folder
-    )
+    # weights_only=False: our own checkpoint, written in this very folder
+    trainer.fit(training, batches["train"], batches["validation"], ckpt_path=last, weights_only=False)
     if training.diverged and len(history.rows) < 2:
         raise UnrolledError(f"{paths['out']}: {DIVERGED}")
     state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
     training.load_state_dict(state["state_dict"])
-    probabilities = {
-        name: predict(training, loader(encoded[name], size, tokens, shuffle=False), encoded[name])
-        for name in runs.PARTS[1:]
-    }
+    probabilities = {name: predict(training, batches[name], encoded[name]) for name in runs.PARTS[1:]}
     runs.write_predictions(paths["out"] / "predictions.parquet", material, probabilities)
     with atomic(paths["out"] / "history.csv") as tmp:
         pd.DataFrame(history.rows).to_csv(tmp, index=False, lineterminator="\n")
@@ -127,7 +119,7 @@ def train(config: dict[str, Any]) -> None:
         material=material,
         config=config,
         kind="neural",
-        params=sum(p.numel() for p in network.parameters() if p.requires_grad),
+        params=trained_parameters(training.network),
         seconds=round(time.perf_counter() - started, 3),
         epochs=len(history.rows),
         best_epoch=int(state["epoch"]),
@@ -137,8 +129,22 @@ def train(config: dict[str, Any]) -> None:
         device=str(trainer.strategy.root_device),
     )
     measured = evaluate(paths["out"] / "predictions.parquet", paths["out"] / "run.json")["metrics"]
-    tracking.finish(wandb, {f"test/{name}": value for name, value in measured.items()})
-    (checkpoints / "last.ckpt").unlink()  # finished: nothing to resume
+    tracking.finish(tracker, {f"test/{name}": value for name, value in measured.items()})
+    (paths["out"] / "checkpoints" / "last.ckpt").unlink()  # finished: nothing to resume
+
+
+def build(config: dict[str, Any], material: runs.Material) -> nn.Module:
+    """The network of a model card; its vocabulary and number of outputs come from the data."""
+    vocabulary = ALPHABETS[config["data"]["alphabet"]].size
+    network: nn.Module = hydra.utils.instantiate(
+        config["model"]["network"], vocabulary=vocabulary, outputs=len(material.classes)
+    )
+    return network
+
+
+def trained_parameters(network: nn.Module) -> int:
+    """Number of weights that training changes."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
 def keep_memory() -> None:
@@ -169,10 +175,9 @@ def _why_stopped(training: Training, history: History) -> str:
 
 def _say_start(config: dict[str, Any], material: runs.Material, network: nn.Module, last: Path | None) -> None:
     n = {name: len(part) for name, part in material.parts.items()}
-    trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     print(
-        f"{config['model']['title']}: {trained:,} parameters; {n['train']} sequences to train, {n['validation']} to "
-        f"validate, {n['test']} to test; {material.n_shortened} kept to both termini"
+        f"{config['model']['title']}: {trained_parameters(network):,} parameters; {n['train']} sequences to train, "
+        f"{n['validation']} to validate, {n['test']} to test; {material.n_shortened} kept to both termini"
         + (f"; resuming from {last}" if last else ""),
         file=sys.stderr,
     )
