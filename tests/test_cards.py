@@ -104,6 +104,12 @@ def test_a_misspelt_key_inside_a_network_is_named(deck):
         deck.card("model", "lstm")
 
 
+def test_a_missing_choice_names_the_choices(deck):
+    edit(deck.path("data", "demo"), simulate=...)
+    with pytest.raises(UnrolledError, match=r"demo\.yaml: the file needs exactly one of 'simulate' \| 'files' and"):
+        deck.card("data", "demo")
+
+
 def test_code_outside_the_project_is_no_target(deck):
     path = deck.path("model", "lstm")
     path.write_text(path.read_text().replace("unrolled.models.SequenceClassifier", "os.system"))

@@ -140,6 +140,9 @@ def _explain(fault: ValidationError) -> str:
     if fault.validator == "required":
         missing = [name for name in required if name not in instance]
         return f"{key} lacks the key '{missing[0]}'"
+    if fault.validator == "oneOf" and all("required" in choice for choice in required):
+        choices = " | ".join(" and ".join(f"'{name}'" for name in choice["required"]) for choice in required)
+        return f"{key} needs exactly one of {choices}"
     return f"{key}: {fault.message}"
 
 
