@@ -5,13 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from unrolled.batching import Encoded, SortedBatches, loader, mask
 from unrolled.models import SequenceClassifier, masked_mean
-from unrolled.recurrent import GRU, LSTM, RNN, reverse
+from unrolled.recurrent import GRU, LSTM, RNN, MinGRU, MinLSTM
 
-CELLS = [RNN, LSTM, GRU]
+CELLS = [RNN, LSTM, GRU, MinGRU, MinLSTM]
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=6)
 
 
@@ -28,16 +27,6 @@ def tokens_of(lengths: list[int], T: int | None = None) -> torch.Tensor:
 
 def test_the_mask_is_one_at_true_positions():
     assert mask(torch.tensor([1, 3]), 3).tolist() == [[True, False, False], [True, True, True]]
-
-
-@given(LENGTHS)
-def test_reversing_twice_changes_nothing_and_padding_stays(lengths):
-    x = torch.randn(len(lengths), max(lengths), 2)
-    n = torch.tensor(lengths)
-    assert torch.equal(reverse(reverse(x, n), n), x)
-    for row, length in enumerate(lengths):
-        assert torch.equal(reverse(x, n)[row, :length], x[row, :length].flip(0))
-        assert torch.equal(reverse(x, n)[row, length:], x[row, length:])
 
 
 @given(LENGTHS)
@@ -76,43 +65,6 @@ def test_the_order_and_company_in_a_batch_never_change_the_logits(cell, lengths,
     torch.testing.assert_close(model(tokens[rows], n[rows]), together[rows], rtol=0, atol=1e-12)
     alone = torch.cat([model(tokens[i : i + 1, : lengths[i]], n[i : i + 1]) for i in range(len(lengths))])
     torch.testing.assert_close(alone, together, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_both_directions_agree_with_packed_torch(cell):
-    torch.manual_seed(0)
-    ours = cell(3, 5, bidirectional=True).double()
-    stock = cell.cell(3, 5, batch_first=True, bidirectional=True).double()
-    for part, suffix in zip(ours.cells(), ["l0", "l0_reverse"], strict=True):
-        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-            getattr(stock, f"{name}_{suffix}").data.copy_(getattr(part, f"{name}_l0"))
-    x, n = torch.randn(3, 7, 3).double(), torch.tensor([7, 4, 1])
-    packed = nn.utils.rnn.pack_padded_sequence(x, n, batch_first=True)
-    expected, _ = nn.utils.rnn.pad_packed_sequence(stock(packed)[0], batch_first=True)
-    valid = mask(n, 7)
-    torch.testing.assert_close(ours(x, n)[valid], expected[valid], rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_initialisation_is_the_lectures(cell):
-    for part in cell(6, 8, layers=2, bidirectional=True).cells():
-        for W_h in part.weight_hh_l0.split(8):
-            torch.testing.assert_close(W_h.T @ W_h, torch.eye(8), rtol=0, atol=1e-5)
-        assert not part.bias_hh_l0.requires_grad
-        assert part.bias_hh_l0.abs().max() == 0
-        if cell is LSTM:
-            i, f, g, o = part.bias_ih_l0.split(8)
-            assert (f == 1).all()
-            assert torch.cat([i, g, o]).abs().max() == 0
-        else:
-            assert part.bias_ih_l0.abs().max() == 0
-
-
-@pytest.mark.parametrize(("cell", "gates"), [(RNN, 1), (GRU, 3), (LSTM, 4)])
-def test_trained_parameters_are_as_many_as_the_lecture_counts(cell, gates):
-    d_h, d_in = 8, 6
-    trained = sum(p.numel() for p in cell(d_in, d_h).parameters() if p.requires_grad)
-    assert trained == gates * d_h * (d_h + d_in + 1)
 
 
 def encoded(lengths):

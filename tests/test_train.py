@@ -260,7 +260,7 @@ BARRED = {
     "table formats reading simulate split homology metrics thresholds evaluate": HEAVY,
     "bootstrap compare plots report baselines runs": HEAVY,
     "verdict takeaways grids wording results model_plots class_plots panels looks svg": HEAVY,
-    "models recurrent batching": HEAVY - {"torch"},
+    "models recurrent batching cells packing scan kernel stepwise stock": HEAVY - {"torch"},
 }
 
 

@@ -227,6 +227,23 @@ def report(results: Path, data_root: Path, matrix: str, metric: str) -> None:
     _say(f"wrote {results / 'report.html'}")
 
 
+@cli.command()
+@click.option("--system", is_flag=True, required=True, help="This machine: versions, processor, engine of each cell.")
+def doctor(system: bool) -> None:
+    """Say what computes the recurrences here, and why.
+
+    \b
+    Example:
+      unrolled doctor --system
+    """
+    from unrolled import doctor
+
+    findings = list(doctor.system())
+    width = max(len(name) for name, _ in findings)
+    for name, finding in findings:
+        click.echo(f"{name:<{width}}  {finding}")
+
+
 def main() -> None:
     """Entry point: an error the user can mend is one line on stderr and status 2, not a traceback."""
     try:

@@ -43,6 +43,6 @@ class SequenceClassifier(nn.Module):
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Logits (B, K) of tokens (B, T) with true lengths (B,)."""
         e = self.embedding(tokens)  # (B, T, d_e)
-        h = self.recurrent(e, lengths)  # (B, T, d_out)
+        h, _ = self.recurrent(e, lengths, need_state=False)  # (B, T, d_out)
         logits: Tensor = self.head(self.dropout(masked_mean(h, lengths)))  # (B, K)
         return logits

@@ -26,7 +26,7 @@ from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from unrolled import runs, tracking
+from unrolled import kernel, runs, tracking
 from unrolled.alphabet import ALPHABETS
 from unrolled.batching import Encoded, loader
 from unrolled.errors import UnrolledError
@@ -178,7 +178,7 @@ def _say_start(config: dict[str, Any], material: runs.Material, network: nn.Modu
     print(
         f"{config['model']['title']}: {trained_parameters(network):,} parameters; {n['train']} sequences to train, "
         f"{n['validation']} to validate, {n['test']} to test; {material.n_shortened} kept to both termini"
-        + (f"; resuming from {last}" if last else ""),
+        f"; recurrences by {kernel.status()}" + (f"; resuming from {last}" if last else ""),
         file=sys.stderr,
     )
 

@@ -1,0 +1,109 @@
+"""The compiled form of the recurrences, kernel.cpp, called through ctypes; absent where nothing could be compiled.
+
+Building is optional and happens at installation (setup.py): one library for each instruction set, of which the one
+that fits this processor is loaded. ctypes lets go of the GIL, so jobs run side by side on Python threads.
+"""
+
+import ctypes
+import functools
+import itertools
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from unrolled.packing import Plan
+
+if TYPE_CHECKING:
+    from unrolled.scan import Work
+
+NUMBERS = ("steps", "lo", "hi", "H", "reversed", "window", "linear")
+ARRAYS = ("first", "a", "out", "cell", "W", "h0", "C0", "dout", "da", "dh", "dC", "norm_h", "norm_C", "reset")
+STRIDES = ("ld", "ldd")
+SUFFIX = {torch.float32: "float", torch.float64: "double"}
+# torch's own finding of what the processor can do -> the library to load
+LEVELS = {"AVX512": ("avx512", "avx2", "any"), "AVX2": ("avx2", "any")}
+
+
+class Job(ctypes.Structure):
+    """`struct Job` of kernel.cpp, field by field."""
+
+    _fields_ = (
+        *((name, ctypes.c_long) for name in NUMBERS),
+        *((name, ctypes.c_void_p) for name in ARRAYS),
+        *((name, ctypes.c_long) for name in STRIDES),
+    )
+
+
+@functools.cache
+def library() -> tuple[str, ctypes.CDLL] | None:
+    """The instruction set in use and its library, or None where none was built."""
+    for level in LEVELS.get(torch.backends.cpu.get_cpu_capability(), ("any",)):
+        found = load(level)
+        if found is not None:
+            return level, found
+    return None
+
+
+def status() -> str:
+    """Whether the kernel is in use, and why not, in a few words."""
+    found = library()
+    if found is not None:
+        return f"compiled kernel ({found[0]})"
+    return "PyTorch; no kernel was compiled at installation (a C++ compiler makes training several times faster)"
+
+
+def load(level: str) -> ctypes.CDLL | None:
+    """The library built for an instruction set, or None."""
+    built = sorted(Path(__file__).parent.glob(f"_kernel_{level}.*so"))
+    return ctypes.CDLL(str(built[0])) if built else None
+
+
+def run(walk: str, works: "Sequence[Work]") -> None:
+    """Walk over the steps of every direction, on torch's number of threads.
+
+    Sequences share nothing but weights: where directions do not fill the threads, each is cut into groups of
+    sequences with about the same number of positions. The numbers do not depend on it.
+    """
+    found = library()
+    assert found is not None
+    function = getattr(found[1], f"{walk}_{SUFFIX[works[0].out.dtype]}")
+    function.restype, function.argtypes = None, [ctypes.POINTER(Job)]
+    threads = torch.get_num_threads()
+    groups = _groups(works[0].plan, 1 if len(works) % threads == 0 else threads)
+    jobs = [_job(work, lo, hi) for work in works for lo, hi in groups]
+    if min(threads, len(jobs)) == 1:
+        for job in jobs:
+            function(job)
+    else:
+        list(_pool(threads).map(function, jobs))
+
+
+def _groups(plan: Plan, n: int) -> list[tuple[int, int]]:
+    """Cut the sequences into at most n runs with about the same number of positions."""
+    if n == 1:
+        return [(0, plan.B)]
+    total = plan.lengths.cumsum(0)
+    cuts = torch.searchsorted(total, plan.N * torch.arange(1, n) / n).add(1).tolist()
+    return [(lo, hi) for lo, hi in itertools.pairwise([0, *cuts, plan.B]) if lo < hi]
+
+
+def _job(work: "Work", lo: int, hi: int) -> Job:
+    """The job of sequences lo to hi; `work` keeps its arrays alive until it has run."""
+    H = work.out.shape[1]
+    arrays = {name: getattr(work, name) for name in ARRAYS if name != "first"} | {"first": work.plan.first}
+    pointers = {name: array.data_ptr() for name, array in arrays.items() if array is not None}
+    numbers = {"steps": len(work.plan.first) - 1, "lo": lo, "hi": hi, "H": H}
+    numbers |= {"reversed": work.reversed, "window": work.window, "linear": work.linear, "ld": work.out.stride(0)}
+    return Job(**pointers, **numbers, ldd=H if work.dout is None else work.dout.stride(0))
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="unrolled-kernel")
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork

@@ -1,0 +1,445 @@
+"""The recurrent core against the lecture's equations, autograd and torch.nn: at any lengths, in every engine."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from unrolled import cells, kernel, recurrent, scan, stepwise
+from unrolled.errors import UnrolledError
+from unrolled.packing import Plan, pack, unpack
+from unrolled.recurrent import GRU, LSTM, RNN, MinGRU, MinLSTM
+
+NETWORKS = {
+    "rnn": (RNN, {}, cells.rnn),
+    "linear": (RNN, {"phi": "identity"}, cells.linear_rnn),
+    "lstm": (LSTM, {}, cells.lstm),
+    "gru": (GRU, {}, cells.gru),
+    "gru_after": (GRU, {"reset": "after"}, cells.gru_after),
+    "min_gru": (MinGRU, {}, cells.min_gru),
+    "min_lstm": (MinLSTM, {}, cells.min_lstm),
+}
+STOCK = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru_after": nn.GRU}
+ENGINES = [
+    pytest.param("kernel", marks=pytest.mark.skipif(kernel.library() is None, reason="no compiler built the kernel")),
+    "pytorch",
+]
+LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=6)
+
+each_network = pytest.mark.parametrize("name", NETWORKS)
+each_engine = pytest.mark.parametrize("engine", ENGINES)
+
+
+def made(name: str, d_in: int = 3, d_h: int = 5, **settings):
+    """A network in double precision with no weight at a special value."""
+    cls, own, _ = NETWORKS[name]
+    torch.manual_seed(0)
+    return cls(d_in, d_h, init="uniform", **own, **settings).double()
+
+
+def batch(network, lengths, T=None):
+    """x, lengths and an initial state, all random."""
+    torch.manual_seed(1)
+    n = torch.tensor(lengths)
+    x = torch.randn(len(n), T or int(n.max()) + 1, network.d_in, dtype=torch.float64, requires_grad=True)
+    shape = network.layers * network.directions, len(n), network.d_h
+    parts = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for _ in range(1 + network.cell.cell)]
+    return x, n, parts
+
+
+def as_state(parts):
+    return tuple(parts) if len(parts) == 2 else parts[0]
+
+
+def by_the_equations(network, equation, x, lengths, parts):
+    """Outputs and final states, a sequence and a step at a time; truncated by detaching where a window begins."""
+    rows, ends = [], []
+    for b, n in enumerate(lengths.tolist()):
+        y, last = x[b, :n], []
+        for depth, directions in enumerate(network.stack):
+            outputs = []
+            for d, direction in enumerate(directions):
+                weights = arguments(network, direction)
+                state = [part[depth * network.directions + d, b : b + 1] for part in parts]
+                steps, order = {}, range(n - 1, -1, -1) if d else range(n)
+                for i, t in enumerate(order):
+                    if network.window and i and (t + d) % network.window == 0:
+                        state = [part.detach() for part in state]
+                    after = equation(y[t : t + 1], *state, *weights)
+                    state = list(after) if isinstance(after, tuple) else [after]
+                    steps[t] = state[0]
+                outputs.append(torch.cat([steps[t] for t in range(n)]) if n else y.new_zeros(0, network.d_h))
+                last.append(state)
+            y = torch.cat(outputs, 1)
+        rows.append(nn.functional.pad(y, (0, 0, 0, x.shape[1] - n)))
+        ends.append(last)
+    finals = [torch.stack([torch.cat([layer[k] for layer in end]) for end in ends], 1) for k in range(len(parts))]
+    return torch.stack(rows), finals
+
+
+def arguments(network, direction):
+    """W = [W_h, W_x] and b of each gate in turn, and b_q, as the functions of `cells` want them."""
+    found = []
+    for gate in network.gates:
+        W_x, b = network.block(direction.W_x, gate), network.block(direction.b, gate)
+        if network.sees_h:
+            own = ["h", "r", "z"] if network.cell is scan.GRU_AFTER else network.gates
+            W_h = direction.W_h.split(network.d_h)[own.index(gate)]
+            W_x = torch.cat([W_h, W_x], 1)
+        found += [W_x, b]
+    return found + ([direction.b_q] if hasattr(direction, "b_q") else [])
+
+
+def scalar(outputs, finals):
+    """Weighs every output and final state differently."""
+    torch.manual_seed(2)
+    return sum((value * torch.randn_like(value)).sum() for value in [outputs, *finals])
+
+
+def assert_near(found, expected, relative):
+    for mine, theirs in zip(found, expected, strict=True):
+        theirs = torch.zeros_like(mine) if theirs is None else theirs
+        assert (mine - theirs).abs().max() <= relative * max(float(theirs.detach().abs().max()), 1.0)
+
+
+def check_against_the_equations(network, equation, engine, lengths):
+    x, n, parts = batch(network, lengths)
+    leaves = [x, *parts, *network.parameters()]
+    with scan.force(engine):
+        outputs, state = network(x, n, as_state(parts))
+        finals = list(state) if isinstance(state, tuple) else [state]
+        gradients = torch.autograd.grad(scalar(outputs, finals), leaves)
+    expected, ends = by_the_equations(network, equation, x, n, parts)
+    assert_near([outputs, *finals], [expected, *ends], 1e-12)
+    total = scalar(expected, ends)
+    assert_near(gradients, torch.autograd.grad(total, leaves, allow_unused=True), 1e-12)
+
+
+@each_engine
+@each_network
+@settings(max_examples=12)
+@given(lengths=LENGTHS, layers=st.integers(1, 2), both=st.booleans(), window=st.sampled_from([0, 1, 3]))
+def test_outputs_states_and_gradients_are_those_of_the_equations(name, engine, lengths, layers, both, window):
+    network = made(name, layers=layers, bidirectional=both, window=window)
+    check_against_the_equations(network, NETWORKS[name][2], engine, lengths)
+
+
+@each_engine
+@each_network
+@pytest.mark.parametrize("d_h", [1, 16, 37])
+@pytest.mark.parametrize("lengths", [[1], [1] * 13, [7, 7, 7], list(range(20, 0, -1))])
+def test_every_width_and_batch_size_is_exact(name, engine, d_h, lengths):
+    network = made(name, d_h=d_h, bidirectional=True)
+    check_against_the_equations(network, NETWORKS[name][2], engine, lengths)
+
+
+@each_engine
+@each_network
+def test_gradcheck(name, engine):
+    network = made(name, d_in=2, d_h=3, bidirectional=True)
+    x, n, parts = batch(network, [3, 0, 2])
+    with scan.force(engine):
+
+        def f(x, *parts):
+            outputs, state = network(x, n, as_state(parts))
+            return (outputs, *state) if isinstance(state, tuple) else (outputs, state)
+
+        assert torch.autograd.gradcheck(f, (x, *parts))
+
+
+@pytest.mark.parametrize("engine", [*ENGINES, "torch.nn"])
+@pytest.mark.parametrize("name", STOCK)
+def test_float32_agrees_with_torch_nn(name, engine):
+    torch.manual_seed(0)
+    stock = STOCK[name](16, 64, num_layers=2, bidirectional=True, batch_first=True)
+    cls, own, _ = NETWORKS[name]
+    network = cls.from_torch(stock, **own)
+    n = torch.randint(1, 60, (32,))
+    x = torch.randn(32, 60, 16)
+    packed, _ = stock(nn.utils.rnn.pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False))
+    expected, _ = nn.utils.rnn.pad_packed_sequence(packed, batch_first=True, total_length=60)
+    with scan.force(engine):
+        outputs, _ = network(x, n, need_state=False)
+        mine = torch.autograd.grad(outputs.square().sum(), network.stack[0][0].W_x)[0]
+    theirs = torch.autograd.grad(expected.square().sum(), stock.weight_ih_l0)[0]
+    torch.testing.assert_close(outputs, expected, rtol=0, atol=1e-5)
+    places = [1, 0, 2, 3] if name == "lstm" else range(len(network.gates))
+    theirs = torch.cat([theirs.split(64)[i] for i in places])
+    assert (mine - theirs).norm() / theirs.norm() < 1e-5
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_weights_go_to_torch_nn_and_back(name):
+    network = made(name, layers=2, bidirectional=True)
+    stock = network.to_torch()
+    assert isinstance(stock, STOCK[name])
+    x, n, _ = batch(network, [6, 6])
+    torch.testing.assert_close(network(x[:, :6], n)[0], stock(x[:, :6])[0], rtol=0, atol=1e-12)
+    back = type(network).from_torch(stock)
+    for mine, theirs in zip(network.parameters(), back.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_what_torch_nn_does_not_have_is_not_converted():
+    with pytest.raises(UnrolledError, match="use reset: after"):
+        GRU(3, 5).to_torch()
+    with pytest.raises(UnrolledError, match="cannot take the weights"):
+        RNN.from_torch(nn.RNN(3, 5, nonlinearity="relu"))
+    with pytest.raises(UnrolledError, match="cannot take the weights"):
+        LSTM.from_torch(nn.LSTM(3, 5, proj_size=2))
+
+
+@each_engine
+@each_network
+@settings(max_examples=10)
+@given(lengths=LENGTHS, width=st.integers(1, 4))
+def test_windows_that_hand_their_state_on_give_what_the_whole_gives(name, engine, lengths, width):
+    network = made(name, layers=2)
+    x, n, parts = batch(network, lengths)
+    with scan.force(engine):
+        whole, end = network(x, n, as_state(parts))
+        state, pieces = as_state(parts), []
+        for start in range(0, x.shape[1], width):
+            window = x[:, start : start + width]
+            piece, state = network(window, (n - start).clamp(0, window.shape[1]), state)
+            pieces.append(piece)
+    torch.testing.assert_close(torch.cat(pieces, 1), whole, rtol=0, atol=1e-12)
+    torch.testing.assert_close(state, end, rtol=0, atol=1e-12)
+
+
+@each_engine
+@each_network
+def test_truncation_is_what_detaching_the_state_between_windows_does(name, engine):
+    network = made(name)
+    x, n, _ = batch(network, [8, 5])
+    weights = torch.randn(2, 9, 5, dtype=torch.float64)
+    with scan.force(engine):
+        state, loss = None, 0
+        for start in (0, 3, 6):
+            piece, state = network(x[:, start : start + 3], (n - start).clamp(0, 3), state)
+            state = tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
+            loss = loss + (piece * weights[:, start : start + 3]).sum()
+        expected = torch.autograd.grad(loss, list(network.parameters()))
+        network.window = 3
+        found = torch.autograd.grad((network(x, n)[0] * weights).sum(), list(network.parameters()))
+    assert_near(found, expected, 1e-12)
+
+
+@each_engine
+@pytest.mark.parametrize("radius", [0.5, 0.9, 1.0, 1.1])
+def test_the_gradient_of_a_linear_rnn_decays_with_the_spectral_radius(engine, radius):
+    network = made("linear", d_h=8)
+    direction = network.stack[0][0]
+    with torch.no_grad():
+        direction.W_h.copy_(radius * nn.init.orthogonal_(torch.empty(8, 8, dtype=torch.float64)))
+    x, n, _ = batch(network, [40])
+    network.probes = []
+    with scan.force(engine):
+        outputs, _ = network(x, n)
+        outputs[0, 39, 0].backward()
+    norms = network.probes[0].works[0].norm_h.sqrt()
+    expected = torch.tensor([radius ** (39 - t) for t in range(40)], dtype=torch.float64)
+    torch.testing.assert_close(norms, expected, rtol=1e-12, atol=0)
+
+
+@each_engine
+@each_network
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_nan_spreads_forward_in_its_own_sequence_and_nowhere_else(name, engine, bad):
+    network = made(name).float()
+    x = torch.randn(3, 6, 3)
+    x[1, 2, 0] = bad
+    with scan.force(engine):
+        outputs, _ = network(x, torch.tensor([6, 6, 4]))
+    assert outputs[[0, 2]].isfinite().all()
+    assert outputs[1, :2].isfinite().all()
+    if math.isnan(bad):
+        assert outputs[1, 2:].isnan().all()
+    elif name == "linear":
+        assert not outputs[1, 2:].isfinite().any()
+
+
+@each_engine
+@each_network
+def test_nan_in_the_padding_is_never_read(name, engine):
+    network = made(name, bidirectional=True)
+    x, n, _ = batch(network, [4, 2, 0])
+    spoiled = x.detach().clone()
+    for row, length in enumerate(n):
+        spoiled[row, length:] = math.nan
+    with scan.force(engine):
+        assert torch.equal(network(spoiled, n)[0], network(x, n)[0])
+
+
+@each_engine
+def test_denormal_numbers_survive(engine):
+    network = RNN(1, 1, phi="identity")
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.fill_(0)
+        network.stack[0][0].W_x.fill_(1)
+        network.stack[0][0].W_h.fill_(0.5)
+    x = torch.zeros(1, 2, 1)
+    x[0, 0] = 2e-38
+    with scan.force(engine):
+        outputs, _ = network(x, torch.tensor([2]))
+    assert 0 < outputs[0, 1, 0].item() < 1.2e-38
+    assert (torch.tensor(1e-40) * 1).item() > 0  # nothing switched the process to flush-to-zero
+
+
+@pytest.mark.skipif(kernel.library() is None, reason="no compiler built the kernel")
+@pytest.mark.parametrize("both", [False, True])
+@each_network
+def test_the_number_of_threads_changes_no_bit(name, both):
+    network = made(name, d_h=24, bidirectional=both).float()
+    n = torch.randint(0, 30, (17,))
+    x, state = torch.zeros(17, 30, 3), torch.randn(1 + both, 17, 24, requires_grad=True)  # all is in the walks
+    found, before = [], torch.get_num_threads()
+    for threads in (1, 2, 5):
+        torch.set_num_threads(threads)
+        outputs, _ = network(x, n, (state, state) if network.cell.cell else state)
+        found.append((outputs, torch.autograd.grad(outputs.sin().sum(), state)[0]))
+    torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+@pytest.mark.skipif(kernel.library() is None, reason="no compiler built the kernel")
+@pytest.mark.parametrize("level", ["any", "avx2", "avx512"])
+@each_network
+def test_every_instruction_set_gives_the_same_numbers(name, level, monkeypatch):
+    usable = {"AVX512": ["any", "avx2", "avx512"], "AVX2": ["any", "avx2"]}
+    if level not in usable.get(torch.backends.cpu.get_cpu_capability(), ["any"]):
+        pytest.skip(f"this processor has no {level}")
+    library = kernel.load(level)
+    assert library is not None
+    monkeypatch.setattr(kernel, "library", lambda: (level, library))
+    check_against_the_equations(made(name, bidirectional=True), NETWORKS[name][2], "kernel", [9, 4, 0, 1])
+
+
+def test_without_a_kernel_the_lstm_runs_in_torch_nn_and_the_others_in_pytorch(monkeypatch):
+    monkeypatch.setattr(kernel, "library", lambda: None)
+    x = torch.zeros(1, 1, 3)
+    assert LSTM(3, 4).engine(x, free=True) == "torch.nn"
+    assert LSTM(3, 4).engine(x) == "pytorch"
+    assert LSTM(3, 4, window=5).engine(x, free=True) == "pytorch"
+    assert GRU(3, 4).engine(x, free=True) == "pytorch"
+    network = made("lstm", bidirectional=True, layers=2)
+    x, n, _ = batch(network, [5, 3, 1])
+    found, state = network(x, n, need_state=False)
+    assert state is None
+    torch.testing.assert_close(found, network(x, n)[0], rtol=0, atol=1e-12)
+
+
+def test_on_a_gpu_cudnn_serves_where_conventions_agree_and_nobody_looks_on():
+    x = torch.zeros(1, 1, 3, device="meta").to("meta")
+    fake = type("Cuda", (), {"device": torch.device("cuda"), "dtype": x.dtype})()
+    assert LSTM(3, 4).engine(fake) == "torch.nn"
+    assert GRU(3, 4).engine(fake) == "pytorch"
+    assert GRU(3, 4, reset="after").engine(fake) == "torch.nn"
+    watched = LSTM(3, 4)
+    watched.probes = []
+    assert watched.engine(fake) == "pytorch"
+
+
+@each_network
+def test_packed_torch_nn_gives_states_too(name):
+    if name not in STOCK:
+        pytest.skip("torch.nn has no such recurrence")
+    from unrolled import stock
+
+    network = made(name, bidirectional=True)
+    x, n, parts = batch(network, [5, 3, 0])
+    plan = Plan.of(n, x.shape[1])
+    weights = [network.arrange(direction) for direction in network.stack[0]]
+    C0 = parts[1] if len(parts) == 2 else None
+    args = (network.cell, plan, pack(x, plan), parts[0], C0, weights)
+    named = {
+        f"{k}{'0' + '_reverse' * d}": v for d, w in enumerate(weights) for k, v in stock.to_torch(args[0], w).items()
+    }
+    for found, expected in zip(stock._packed(*args[:-1], named), scan.layer(*args), strict=True):
+        assert (found is None) == (expected is None)
+        if found is not None:
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@given(lengths=LENGTHS, extra=st.integers(0, 2))
+def test_packing_and_unpacking_are_inverse_and_leave_padding_out(lengths, extra):
+    T = max(lengths) + extra
+    plan, x = Plan.of(torch.tensor(lengths), T), torch.randn(len(lengths), T, 2)
+    packed = pack(x, plan)
+    assert len(packed) == sum(lengths)
+    back = unpack(packed, plan)
+    for row, n in enumerate(lengths):
+        assert torch.equal(back[row, :n], x[row, :n])
+        assert not back[row, n:].any()
+
+
+@given(LENGTHS)
+def test_a_plan_lies_in_time_order_with_the_longest_first(lengths):
+    plan = Plan.of(torch.tensor(lengths), max(lengths))
+    assert plan.lengths.tolist() == sorted(lengths, reverse=True)
+    assert plan.t.tolist() == sorted(plan.t.tolist())
+    for t, (lo, hi) in enumerate(itertools.pairwise(plan.steps)):
+        assert hi - lo == sum(n > t for n in lengths)
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "gru_after"])
+def test_initialisation_is_the_lectures(name):
+    cls, own, _ = NETWORKS[name]
+    network = cls(6, 8, layers=2, bidirectional=True, **own)
+    for direction in network.each():
+        for W_h in direction.W_h.split(8):
+            torch.testing.assert_close(W_h.T @ W_h, torch.eye(8), rtol=0, atol=1e-5)
+        for gate in network.gates:
+            expected = 1.0 if (name, gate) == ("lstm", "f") else 0.0
+            assert (network.block(direction.b, gate) == expected).all()
+
+
+@pytest.mark.parametrize(("init", "spread"), [("orthogonal", 8**-0.5), ("glorot", (2 / 16) ** 0.5)])
+def test_the_start_of_W_h_can_be_chosen(init, spread):
+    torch.manual_seed(0)
+    W_h = torch.cat([RNN(3, 8, init=init).stack[0][0].W_h for _ in range(50)])
+    assert W_h.std().item() == pytest.approx(spread, rel=0.05)
+
+
+def test_the_forget_bias_can_be_chosen():
+    direction = next(LSTM(3, 4, forget_bias=2.5).each())
+    assert direction.b.tolist() == [2.5] * 4 + [0.0] * 12
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: LSTM(3, 4, init="zeros"), "orthogonal, glorot or uniform"),
+        (lambda: LSTM(3, 4, window=-1), "use 0 for full"),
+        (lambda: GRU(3, 4, reset="both"), "before"),
+        (lambda: RNN(3, 4, phi="relu"), "tanh or identity"),
+        (lambda: LSTM(3, 4)(torch.zeros(2, 5, 3), torch.tensor([5, 6])), "numbers from 0 to 5"),
+        (lambda: LSTM(3, 4)(torch.zeros(2, 5, 3), torch.tensor([5])), "lengths of 2 sequences"),
+        (lambda: LSTM(3, 4)(torch.zeros(2, 5, 2), torch.tensor([5, 5])), "d_in = 3"),
+        (lambda: LSTM(3, 4)(torch.zeros(2, 5, 3), torch.tensor([5, 5]), torch.zeros(1, 2, 4)), "state"),
+        (lambda: GRU(3, 4)(torch.zeros(2, 5, 3), torch.tensor([5, 5]), torch.zeros(1, 1, 4)), r"\(1, 2, 4\)"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_remedy(make, says):
+    with pytest.raises(UnrolledError, match=says):
+        make()
+
+
+@pytest.mark.parametrize(("cls", "gates"), [(RNN, 1), (GRU, 3), (LSTM, 4)])
+def test_parameters_are_as_many_as_the_lecture_counts(cls, gates):
+    d_h, d_in = 8, 6
+    assert sum(p.numel() for p in cls(d_in, d_h).parameters()) == gates * d_h * (d_h + d_in + 1)
+
+
+def test_every_walk_of_the_kernel_has_its_twin():
+    assert set(stepwise.WALKS) == {
+        f"{cell.name}_{way}"
+        for cell in (scan.RNN, scan.LSTM, scan.GRU, scan.GRU_AFTER, scan.MINIMAL)
+        for way in ("forward", "backward")
+    }
+    assert recurrent.LSTM.cell.cell
