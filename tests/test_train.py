@@ -83,6 +83,12 @@ def test_a_run_hands_over_what_the_contract_says(material, tmp_path, model):
     assert history["epoch"].tolist() == [0, 1, 2]
     assert (history["grad_norm_max"] >= history["grad_norm_mean"]).all()
     assert record["best_epoch"] == history["val_loss"].idxmin()
+    steps = pd.read_csv(out / "steps.csv").groupby("epoch")["grad_norm"]
+    assert steps.mean().to_numpy() == pytest.approx(history["grad_norm_mean"].to_numpy())
+    instruments = pd.read_csv(out / "instruments.csv")
+    assert instruments["epoch"].unique().tolist() == [0, 1, 2]
+    expected = {"gradient"} if model.startswith("min") else {"gradient", "spectral_norm"}
+    assert expected <= set(instruments["quantity"])
     assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["best.ckpt", "fingerprint"]
     predictions = pd.read_parquet(out / "predictions.parquet")
     folds = pd.read_parquet(material / "folds.parquet")
@@ -157,6 +163,18 @@ def test_checkpoints_of_other_settings_are_not_resumed(material, tmp_path):
 def test_a_gradient_that_is_not_finite_stops_the_run_with_the_lectures_remedies(material, tmp_path):
     with pytest.raises(UnrolledError, match=r"lower train\.learning_rate"):
         trained(material, tmp_path / "run", "train.learning_rate=1e30", "model=rnn")
+
+
+def test_looking_on_changes_nothing(material, tmp_path):
+    one = trained(material, tmp_path / "one", "train.instruments=5")
+    two = trained(material, tmp_path / "two", "train.instruments=0")
+    assert same(one, two)
+    assert (two / "instruments.csv").read_text().count("\n") == 1  # the header
+
+
+def test_a_tau_that_keeps_clipping_is_warned_of(material, tmp_path, capsys):
+    trained(material, tmp_path / "run", "train.clip_norm=0.01")
+    assert capsys.readouterr().err.count("warning: tau = train.clip_norm is below 0.5") == 1
 
 
 @pytest.mark.slow
@@ -260,7 +278,7 @@ BARRED = {
     "table formats reading simulate split homology metrics thresholds evaluate": HEAVY,
     "bootstrap compare plots report baselines runs": HEAVY,
     "verdict takeaways grids wording results model_plots class_plots panels looks svg": HEAVY,
-    "models recurrent batching cells packing scan kernel stepwise stock": HEAVY - {"torch"},
+    "models recurrent batching cells packing scan kernel stepwise stock diagnostics": HEAVY - {"torch"},
 }
 
 

@@ -17,6 +17,13 @@ from torch.nn import functional as F
 
 from unrolled.batching import Batch
 
+SPIKE = 5  # times the epoch's median gradient norm
+CLIPPING = (
+    "tau = train.clip_norm is below 0.5 and most steps are clipped: the model is likely ill-conditioned. Remedies, "
+    "as the lecture has them: lower train.learning_rate, use a gated cell (LSTM, GRU), or truncate BPTT (the model "
+    "card's window)"
+)
+
 
 class Training(L.LightningModule):
     """Loss, optimiser and clipping of one network.
@@ -85,12 +92,13 @@ class History(Callback):
 
     def __init__(self, n_tokens: int):
         self.n_tokens, self.rows, self.started = n_tokens, list[dict[str, float]](), 0.0
+        self.norms: list[list[float]] = []  # of each epoch, of each step, before clipping
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
+        return {"rows": self.rows, "norms": self.norms}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = state_dict["rows"]
+        self.rows, self.norms = state_dict["rows"], state_dict["norms"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started = time.perf_counter()  # Lightning skips on_train_epoch_start of a resumed epoch
@@ -112,12 +120,22 @@ class History(Callback):
             "grad_norm_mean": float(norms.mean()),
             "grad_norm_max": float(norms.max()),
             "clipped_share": float((norms > pl_module.recipe["clip_norm"]).mean()),
+            "grad_spikes": int((norms > SPIKE * np.median(norms)).sum()),
             "tokens_per_second": round(self.n_tokens / seconds),
         }
         self.rows.append(row)
+        self.norms.append(pl_module.norms)
         if trainer.logger:
             trainer.logger.log_metrics(row, step=trainer.current_epoch)
         print(_line(row, pl_module.recipe["max_epochs"]), file=sys.stderr, flush=True)
+        if keeps_clipping([r["clipped_share"] for r in self.rows], pl_module.recipe["clip_norm"]):
+            print(f"warning: {CLIPPING}", file=sys.stderr, flush=True)
+
+
+def keeps_clipping(shares: list[float], tau: float) -> bool:
+    """True when, for the third epoch in a row and no earlier, a tau below 0.5 clips more than half of the steps."""
+    often = [share > 0.5 for share in shares[-4:]]
+    return tau < 0.5 and often[-3:] == [True] * 3 and often != [True] * 4
 
 
 class Stopping(EarlyStopping):

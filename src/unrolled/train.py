@@ -12,6 +12,7 @@ import platform
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from unrolled.batching import Encoded, loader
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
 from unrolled.files import atomic, sha256
+from unrolled.instruments import COLUMNS, Instruments
 from unrolled.recipe import History, Stopping, Training
 
 DIVERGED = (
@@ -61,7 +63,8 @@ def resumable(checkpoints: Path, identity: str) -> Path | None:
 
 
 def train(config: dict[str, Any]) -> None:
-    """Train one cell of the matrix and write predictions.parquet, history.csv, run.json and checkpoints/.
+    """Train one cell of the matrix and write predictions.parquet, run.json, checkpoints/ and what
+    was seen on the way: history.csv (epochs), steps.csv (gradient norms), instruments.csv.
 
     A run that was interrupted goes on from its last checkpoint and ends with the numbers it would have had.
 
@@ -89,6 +92,7 @@ def train(config: dict[str, Any]) -> None:
     _say_start(config, material, training.network, last)
     tracker = tracking.start(config["wandb"], paths["wandb"], config)
     history = History(int(encoded["train"].lengths.sum()))
+    instruments = Instruments(recipe["instruments"])
     best = ModelCheckpoint(
         paths["out"] / "checkpoints", "best", monitor="val_loss", save_last=True, enable_version_counter=False
     )
@@ -98,7 +102,7 @@ def train(config: dict[str, Any]) -> None:
         devices=1,
         deterministic=True,
         logger=WandbLogger(experiment=tracker) if tracker else False,
-        callbacks=[history, best, Stopping("val_loss", patience=recipe["patience"])],
+        callbacks=[history, instruments, best, Stopping("val_loss", patience=recipe["patience"])],
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -112,8 +116,10 @@ def train(config: dict[str, Any]) -> None:
     training.load_state_dict(state["state_dict"])
     probabilities = {name: predict(training, batches[name], encoded[name]) for name in runs.PARTS[1:]}
     runs.write_predictions(paths["out"] / "predictions.parquet", material, probabilities)
-    with atomic(paths["out"] / "history.csv") as tmp:
-        pd.DataFrame(history.rows).to_csv(tmp, index=False, lineterminator="\n")
+    norms = [{"epoch": i, "grad_norm": norm} for i, epoch in enumerate(history.norms) for norm in epoch]
+    _write_csv(paths["out"] / "history.csv", history.rows)
+    _write_csv(paths["out"] / "steps.csv", norms)
+    _write_csv(paths["out"] / "instruments.csv", instruments.rows, COLUMNS)
     runs.write_record(
         paths["out"] / "run.json",
         material=material,
@@ -131,6 +137,11 @@ def train(config: dict[str, Any]) -> None:
     measured = evaluate(paths["out"] / "predictions.parquet", paths["out"] / "run.json")["metrics"]
     tracking.finish(tracker, {f"test/{name}": value for name, value in measured.items()})
     (paths["out"] / "checkpoints" / "last.ckpt").unlink()  # finished: nothing to resume
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]], columns: Sequence[str] | None = None) -> None:
+    with atomic(path) as tmp:
+        pd.DataFrame(rows, columns=columns).to_csv(tmp, index=False, lineterminator="\n")
 
 
 def build(config: dict[str, Any], material: runs.Material) -> nn.Module:

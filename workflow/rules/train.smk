@@ -12,6 +12,8 @@ rule train:
         code=code(
             "train",
             "recipe",
+            "instruments",
+            "diagnostics",
             "models",
             "recurrent",
             "scan",
@@ -27,6 +29,8 @@ rule train:
     output:
         predictions=f"{RUN}/predictions.parquet",
         history=f"{RUN}/history.csv",
+        steps=f"{RUN}/steps.csv",
+        instruments=f"{RUN}/instruments.csv",
         run=f"{RUN}/run.json",
     log:
         f"{LOG}.train.log",

@@ -1,0 +1,69 @@
+"""The instruments as a Lightning callback: a few batches of each epoch are looked at closely."""
+
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+
+from unrolled import diagnostics
+from unrolled.recurrent import Recurrent
+
+DECADES = (0, 1, 8, 64, 512)  # distances whose gradient goes to the tracker; the file has all
+WATCHED = ("gradient", "product")
+COLUMNS = ("epoch", "layer", "direction", "quantity", "gate", "distance", "value")
+
+
+class Instruments(Callback):
+    """Rows of `instruments.csv`: per epoch, layer, direction, quantity, gate and distance from the end, one value.
+
+    Args:
+        batches: how many batches of an epoch, evenly spread, are looked at; 0 for none.
+    """
+
+    def __init__(self, batches: int):
+        self.batches, self.rows = batches, list[dict[str, Any]]()
+        self.tally = diagnostics.Tally()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        n = int(trainer.num_training_batches)
+        chosen = {n * (2 * k + 1) // (2 * self.batches) for k in range(self.batches)}
+        for network in _networks(pl_module):
+            network.probes = [] if batch_idx in chosen else None
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        for network in _networks(pl_module):
+            diagnostics.look(network, self.tally)
+            network.probes = None
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not self.batches:
+            return
+        found = list(self.tally.rows())
+        for network in _networks(pl_module):
+            found += diagnostics.weights(network)
+        self.tally = diagnostics.Tally()
+        self.rows += [{"epoch": trainer.current_epoch} | row for row in found]
+        if trainer.logger:
+            scalars = {_name(row): row["value"] for row in found if _is_scalar(row)}
+            trainer.logger.log_metrics(scalars, step=trainer.current_epoch)
+
+
+def _networks(pl_module: L.LightningModule) -> list[Recurrent]:
+    return [module for module in pl_module.modules() if isinstance(module, Recurrent)]
+
+
+def _is_scalar(row: dict[str, Any]) -> bool:
+    return row["quantity"] not in WATCHED or row["distance"] in DECADES
+
+
+def _name(row: dict[str, Any]) -> str:
+    at = f"_{row['distance']}_before_end" if row["quantity"] in WATCHED else ""
+    return f"layer{row['layer']}.{row['direction']}/{row['quantity']}_{row['gate']}{at}"

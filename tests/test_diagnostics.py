@@ -1,0 +1,134 @@
+"""The instruments against autograd and by hand."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from unrolled import cells, diagnostics, kernel, scan
+from unrolled.recipe import keeps_clipping
+from unrolled.recurrent import GRU, LSTM, RNN, MinGRU, MinLSTM
+
+ENGINES = ["pytorch"] + ["kernel"] * (kernel.library() is not None)
+
+
+def seen(network, lengths, weigh=lambda h: h[:, :, 0].sum(), engine="pytorch") -> pd.DataFrame:
+    torch.manual_seed(1)
+    n = torch.tensor(lengths)
+    x = torch.randn(len(n), int(n.max()), network.d_in, dtype=next(network.parameters()).dtype)
+    network.probes = []
+    with scan.force(engine):
+        outputs, _ = network(x, n)
+        weigh(outputs).backward()
+    tally = diagnostics.Tally()
+    diagnostics.look(network, tally)
+    return pd.DataFrame(tally.rows())
+
+
+def values(rows: pd.DataFrame, quantity: str, gate: str, direction: str = "forward") -> dict[int, float]:
+    chosen = rows.query("quantity == @quantity and gate == @gate and direction == @direction")
+    return dict(zip(chosen["distance"], chosen["value"], strict=True))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_gradients_through_time_are_those_of_autograd(engine):
+    torch.manual_seed(0)
+    network = LSTM(3, 5).double()
+    rows = seen(network, [6], engine=engine)
+    torch.manual_seed(1)
+    x = torch.randn(1, 6, 3, dtype=torch.float64)
+    direction = network.stack[0][0]
+    weights = []
+    for gate in network.gates:
+        W = torch.cat([network.block(direction.W_h, gate), network.block(direction.W_x, gate)], 1)
+        weights += [W, network.block(direction.b, gate)]
+    h = C = torch.zeros(1, 5, dtype=torch.float64)
+    states = []
+    for x_t in x.unbind(1):
+        h, C = cells.lstm(x_t, h, C, *weights)
+        states.append((h, C))
+    hs, Cs = zip(*states, strict=True)
+    total = torch.cat(hs)[:, 0].sum()
+    for gate, states_of in (("h", hs), ("C", Cs)):
+        norms = [g.norm().item() for g in torch.autograd.grad(total, states_of, retain_graph=True)]
+        expected = {d: norms[5 - d] for d in (0, 1, 2, 3)} | {4: math.hypot(norms[1], norms[0]) / 2**0.5}
+        assert values(rows, "gradient", gate) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("cls", "gate"), [(LSTM, "f"), (GRU, "z"), (MinGRU, "z"), (MinLSTM, "f")])
+def test_gate_products_are_those_of_the_steps_still_to_read(cls, gate, engine):
+    network = cls(3, 5, bidirectional=True).double()
+    rows = seen(network, [4, 2], engine=engine)
+    for work in network.probes[0].works:
+        gates = diagnostics._activations(network, work)[gate]
+        plan = work.plan
+        by_distance: dict[int, list[float]] = {}
+        for r, n in enumerate([4, 2]):
+            order = [plan.steps[t] + r for t in (range(n - 1, -1, -1) if work.reversed else range(n))]
+            for i in range(n):
+                product = gates[order[i + 1 :]].prod(0) if i + 1 < n else torch.ones(5)
+                by_distance.setdefault(n - 1 - i, []).append(product.mean().item())
+        expected = {d: np.mean(v) for d, v in by_distance.items()}
+        found = values(rows, "product", gate, "backward" if work.reversed else "forward")
+        assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_saturation_is_the_share_of_units_at_their_ends():
+    network = LSTM(3, 4)
+    with torch.no_grad():
+        for gate, bias in {"f": 50.0, "i": -50.0, "C": 50.0, "o": 0.0}.items():
+            network.block(network.stack[0][0].b, gate).fill_(bias)
+    rows = seen(network, [5, 5])
+    assert values(rows, "high", "f") == {0: 1.0}
+    assert values(rows, "low", "i") == {0: 1.0}
+    assert values(rows, "saturated", "C") == {0: 1.0}
+    assert values(rows, "low", "o") == values(rows, "high", "o") == {0: 0.0}
+    assert values(rows, "product", "f")[4] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("cls", [RNN, LSTM, GRU])
+def test_an_orthogonal_W_h_has_norm_and_radius_one(cls):
+    network = cls(3, 6, layers=2, bidirectional=True)
+    rows = pd.DataFrame(diagnostics.weights(network))
+    assert len(rows) == 2 * 4 * len(network.gates)
+    assert rows["value"].to_numpy() == pytest.approx(1.0, abs=1e-5)
+    with torch.no_grad():
+        nn.init.constant_(network.stack[0][0].W_h, 0.5)
+    first = pd.DataFrame(diagnostics.weights(network)).query("layer == 1 and direction == 'forward'")
+    assert first["value"].to_numpy() == pytest.approx(3.0)  # of a 6 x 6 matrix of halves
+
+
+def test_reset_after_names_its_blocks_in_the_order_of_W_h():
+    network = GRU(3, 4, reset="after")
+    with torch.no_grad():
+        network.stack[0][0].W_h[:4] *= 3  # the candidate's block lies first
+    rows = pd.DataFrame(diagnostics.weights(network)).query("quantity == 'spectral_norm'").set_index("gate")["value"]
+    assert rows.to_dict() == pytest.approx({"h": 3.0, "r": 1.0, "z": 1.0}, rel=1e-5)
+
+
+@pytest.mark.parametrize("cls", [RNN, LSTM, GRU, MinGRU, MinLSTM])
+def test_both_engines_show_the_same(cls):
+    if len(ENGINES) == 1:
+        pytest.skip("no compiler built the kernel")
+    network = cls(3, 5, layers=2, bidirectional=True).double()
+    one, two = (seen(network, [30, 17, 1], engine=engine) for engine in ENGINES)
+    pd.testing.assert_frame_equal(one, two, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("shares", "tau", "warned"),
+    [
+        ([0.9] * 3, 0.1, True),
+        ([0.9] * 2, 0.1, False),
+        ([0.9] * 4, 0.1, False),  # said once
+        ([0.1, 0.9, 0.9, 0.9], 0.4, True),
+        ([0.9, 0.9, 0.1], 0.1, False),
+        ([0.9] * 3, 0.5, False),
+    ],
+)
+def test_a_small_tau_that_keeps_clipping_is_warned_of_once(shares, tau, warned):
+    assert keeps_clipping(shares, tau) == warned
