@@ -10,7 +10,7 @@ from unrolled.recurrent import Recurrent
 
 DECADES = (0, 1, 8, 64, 512)  # distances whose gradient goes to the tracker; the file has all
 WATCHED = ("gradient", "product")
-COLUMNS = ("epoch", "layer", "direction", "quantity", "gate", "distance", "value")
+COLUMNS = ["epoch", "layer", "direction", "quantity", "gate", "distance", "value"]
 
 
 class Instruments(Callback):

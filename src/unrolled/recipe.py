@@ -91,7 +91,8 @@ class History(Callback):
     """One row an epoch: kept in the checkpoints, so that a resumed run goes on with it, said on stderr, tracked."""
 
     def __init__(self, n_tokens: int):
-        self.n_tokens, self.rows, self.started = n_tokens, list[dict[str, float]](), 0.0
+        self.n_tokens, self.rows = n_tokens, list[dict[str, float]]()
+        self.started = self.trained = 0.0  # when the epoch began, and when its last training step had been made
         self.norms: list[list[float]] = []  # of each epoch, of each step, before clipping
 
     def state_dict(self) -> dict[str, Any]:
@@ -106,13 +107,16 @@ class History(Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started = time.perf_counter()
 
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.trained = time.perf_counter()
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, Training)
-        seconds, norms = time.perf_counter() - self.started, np.array(pl_module.norms)
+        norms = np.array(pl_module.norms)
         logged = trainer.callback_metrics
         row = {
             "epoch": trainer.current_epoch,
-            "seconds": round(seconds, 3),
+            "seconds": round(time.perf_counter() - self.started, 3),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "train_loss": float(logged["train_loss"]),
             "val_loss": float(logged["val_loss"]),
@@ -121,7 +125,7 @@ class History(Callback):
             "grad_norm_max": float(norms.max()),
             "clipped_share": float((norms > pl_module.recipe["clip_norm"]).mean()),
             "grad_spikes": int((norms > SPIKE * np.median(norms)).sum()),
-            "tokens_per_second": round(self.n_tokens / seconds),
+            "tokens_per_second": round(self.n_tokens / (self.trained - self.started)),
         }
         self.rows.append(row)
         self.norms.append(pl_module.norms)

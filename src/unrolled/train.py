@@ -12,7 +12,6 @@ import platform
 import sys
 import time
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +138,7 @@ def train(config: dict[str, Any]) -> None:
     (paths["out"] / "checkpoints" / "last.ckpt").unlink()  # finished: nothing to resume
 
 
-def _write_csv(path: Path, rows: list[dict[str, Any]], columns: Sequence[str] | None = None) -> None:
+def _write_csv(path: Path, rows: list[dict[str, Any]], columns: list[str] | None = None) -> None:
     with atomic(path) as tmp:
         pd.DataFrame(rows, columns=columns).to_csv(tmp, index=False, lineterminator="\n")
 

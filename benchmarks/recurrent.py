@@ -1,0 +1,308 @@
+"""How fast the recurrent core is, as ratios measured in one run: `make bench`.
+
+Everything that is compared is timed in turns, several rounds, and the best round of each counts: what a busy machine
+does to one round it does to its neighbours. Speeds are of training (forward and backward) on one thread unless said.
+"""
+
+import argparse
+import gc
+import json
+import multiprocessing
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from unrolled import kernel, runs, scan
+from unrolled.packing import Plan
+from unrolled.recurrent import GRU, LSTM, RNN, MinGRU, Recurrent
+from unrolled.train import keep_memory
+
+B, D, T = 64, 32, 200
+BLOCKS = {"RNN": 1, "LSTM": 4, "GRU": 3, "GRU, reset after": 3}
+OURS: dict[str, Callable[[int], Recurrent]] = {
+    "RNN": lambda H: RNN(D, H),
+    "LSTM": lambda H: LSTM(D, H),
+    "GRU": lambda H: GRU(D, H),
+    "GRU, reset after": lambda H: GRU(D, H, reset="after"),
+}
+STOCK = {"RNN": nn.RNN, "LSTM": nn.LSTM, "GRU": nn.GRU, "GRU, reset after": nn.GRU}
+# The goals: share of GEMM at H = 64, 128, 256 and how many times the best stock set-up.
+GEMM_SHARE = {"LSTM": (65, 70, 80), "GRU": (55, 65, 75), "GRU, reset after": (55, 65, 75), "RNN": (50, 70, 75)}
+TIMES_STOCK = {"LSTM": 1.35, "GRU": 1.9, "GRU, reset after": 1.9, "RNN": 1.5}
+PYTORCH_TIMES_STOCK = {"GRU": 1.3, "GRU, reset after": 1.3, "RNN": 1.15}
+
+
+def best(tasks: dict[str, Callable[[], object]], rounds: int = 7, seconds: float = 0.25) -> dict[str, float]:
+    """Seconds a call of each task takes, in the best of several rounds in turns."""
+    for task in tasks.values():
+        task()
+    found = dict.fromkeys(tasks, float("inf"))
+    for _ in range(rounds):
+        for name, task in tasks.items():
+            start, calls = time.perf_counter(), 0
+            while calls == 0 or time.perf_counter() - start < seconds:
+                task()
+                calls += 1
+            found[name] = min(found[name], (time.perf_counter() - start) / calls)
+    return found
+
+
+def lengths_of(longest: int, shortest: float = 0.75, n: int = B) -> torch.Tensor:
+    """Lengths of a batch from a sorted epoch, or with `shortest` = 0.25 of one drawn at random."""
+    drawn = torch.randint(int(longest * shortest), longest + 1, (n,), generator=torch.Generator().manual_seed(0))
+    drawn[0] = longest
+    return drawn
+
+
+def ours(network: Recurrent, n: torch.Tensor, engine: str) -> Callable[[], None]:
+    """One training step of a layer on a packed batch."""
+    plan = Plan.of(n, int(n.max()))
+    x = torch.randn(plan.N, network.d_in, requires_grad=True)
+    h0 = torch.zeros(network.directions, plan.B, network.d_h)
+    weights = [network.arrange(direction) for direction in network.each()]
+    above = torch.randn(plan.N, network.d_out)
+
+    def step() -> None:
+        with scan.force(engine):
+            scan.layer(network.cell, plan, x, h0, h0 if network.cell.cell else None, weights)[0].backward(above)
+
+    return step
+
+
+def padded(cls: type[nn.RNNBase], d_in: int, H: int, n: torch.Tensor) -> Callable[[], None]:
+    """The best that torch.nn does: right-padded, batches of similar length."""
+    network = cls(d_in, H, batch_first=False)  # time-major is its faster layout
+    x = torch.randn(int(n.max()), len(n), d_in, requires_grad=True)
+    above = torch.randn(int(n.max()), len(n), H)
+    return lambda: network(x)[0].backward(above)
+
+
+def packed(cls: type[nn.RNNBase], d_in: int, H: int, n: torch.Tensor) -> Callable[[], None]:
+    """As the lecture's pseudo-code has it."""
+    network = cls(d_in, H, batch_first=True)
+    x = torch.randn(len(n), int(n.max()), d_in, requires_grad=True)
+    above = torch.randn(len(n), int(n.max()), H)
+
+    def step() -> None:
+        out, _ = network(pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False))
+        pad_packed_sequence(out, batch_first=True)[0].backward(above)
+
+    return step
+
+
+def gemm() -> Callable[[], object]:
+    a, b, c = (torch.randn(1024, 1024) for _ in range(3))
+    return lambda: torch.mm(a, b, out=c)
+
+
+def cells(engines: list[str]) -> list[dict]:
+    """Every cell at every width: share of GEMM, and against the best stock set-up."""
+    rows = []
+    n = lengths_of(T)
+    for name, make in OURS.items():
+        for i, H in enumerate((64, 128, 256)):
+            tasks = {engine: ours(make(H), n, engine) for engine in engines}
+            tasks |= {"stock": padded(STOCK[name], D, H, n), "gemm": gemm()}
+            took = best(tasks)
+            work = 6 * int(n.sum()) * BLOCKS[name] * H * (H + D)  # useful operations, forward and backward
+            rate = {task: work / seconds / 1e9 for task, seconds in took.items()}
+            rate["gemm"] = 2 * 1024**3 / took["gemm"] / 1e9
+            for engine in engines:
+                share, times = 100 * rate[engine] / rate["gemm"], took["stock"] / took[engine]
+                goal_times = TIMES_STOCK[name] if engine == "kernel" else PYTORCH_TIMES_STOCK.get(name)
+                rows.append(
+                    {
+                        "cell": name,
+                        "H": H,
+                        "engine": engine,
+                        "k tokens/s": int(n.sum()) / took[engine] / 1e3,
+                        "GF/s": rate[engine],
+                        "% of GEMM": share,
+                        "goal %": GEMM_SHARE[name][i] if engine == "kernel" else None,
+                        "x stock": times,
+                        "goal x": goal_times,
+                        "met": (engine != "kernel" or share >= GEMM_SHARE[name][i])
+                        and (goal_times is None or times >= goal_times),
+                    }
+                )
+    return rows
+
+
+def growth(engine: str) -> list[dict]:
+    """Tokens per second against T (LSTM, H = 128, lengths T/4 .. T), beside packed nn.LSTM."""
+    rows = []
+    for longest in (100, 200, 400, 800, 1600):
+        n = lengths_of(longest, 0.25)
+        took = best({"ours": ours(LSTM(D, 128), n, engine)})
+        slow = best({"packed": packed(nn.LSTM, D, 128, n)}, rounds=2 if longest > 400 else 4)
+        rate = {name: int(n.sum()) / seconds / 1e3 for name, seconds in (took | slow).items()}
+        rows.append({"T": longest, "k tokens/s": rate["ours"], "packed nn.LSTM": rate["packed"]})
+        rows[-1]["x packed"] = rate["ours"] / rate["packed"]
+        rows[-1]["% of T = 100"] = 100 * rate["ours"] / rows[0]["k tokens/s"]
+        rows[-1]["met"] = {400: rows[-1]["x packed"] >= 30, 1600: rows[-1]["% of T = 100"] >= 80}.get(longest)
+    return rows
+
+
+def threads(engine: str) -> list[dict]:
+    """Two threads against one."""
+    rows = []
+    n = lengths_of(T)
+    for name, make in OURS.items():
+        step = ours(make(128), n, engine)
+
+        def on(count: int, step: Callable[[], None] = step) -> Callable[[], None]:
+            def task() -> None:
+                torch.set_num_threads(count)
+                step()
+
+            return task
+
+        took = best({"one": on(1), "two": on(2)})
+        torch.set_num_threads(1)
+        times = took["one"] / took["two"]
+        rows.append({"cell": name, "H": 128, "two threads, x one": times, "goal x": 1.6, "met": times >= 1.6})
+    return rows
+
+
+def instruments(engine: str) -> list[dict]:
+    """What looking on costs, had every batch been looked at, and at the default share of batches."""
+    from unrolled import diagnostics
+
+    n, rows = lengths_of(400, n=32), []
+    for name, network in {"LSTM": LSTM(16, 64, bidirectional=True), "GRU": GRU(16, 64, bidirectional=True)}.items():
+        x = torch.randn(len(n), 400, 16)
+
+        def step(watched: bool, network: Recurrent = network, x: torch.Tensor = x) -> None:
+            network.probes = [] if watched else None
+            with scan.force(engine):
+                network(x, n, need_state=False)[0].sum().backward()
+            if watched:
+                diagnostics.look(network, diagnostics.Tally())
+
+        took = best({"plain": lambda step=step: step(False), "watched": lambda step=step: step(True)})
+        every = 100 * (took["watched"] / took["plain"] - 1)
+        share = 4 / 57  # batches of an epoch of the DeepLoc 2.0 quick set
+        rows.append({"cell": name, "% if every batch": every, "% as by default": every * share, "goal %": 3})
+        rows[-1]["met"] = every * share < 3
+    return rows
+
+
+def memory() -> list[dict]:
+    """Peak memory of a training step beside torch.nn's, each in a process of its own."""
+    rows = []
+    for name in ("RNN", "LSTM", "GRU, reset after", "GRU"):
+        for n, longest in ((32, 400), (32, 800), (32, 1600), (64, 400), (128, 400)):
+            found = {kind: _peak(kind, name, n, longest) for kind in ("ours", "stock")}
+            ratio = found["ours"] / found["stock"]
+            rows.append({"cell": name, "B": n, "T": longest, "MiB": found["ours"], "torch.nn": found["stock"]})
+            rows[-1] |= {"ratio": ratio, "goal": 1.25, "met": ratio <= 1.25}
+    return rows
+
+
+def _peak(kind: str, name: str, n: int, longest: int) -> float:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_here, (kind, name, n, longest))
+
+
+def _peak_here(kind: str, name: str, n: int, longest: int) -> float:
+    """MiB that a training step adds to the peak of the process; all sequences of one length, so no padding."""
+    torch.set_num_threads(1)
+    keep_memory()
+    small, large = (torch.full((n,), length) for length in (2, longest))
+    make = (lambda k: ours(OURS[name](128), k, _engine())) if kind == "ours" else None
+    for_lengths = make or (lambda k: padded(STOCK[name], D, 128, k))
+    for_lengths(small)()
+    step = for_lengths(large)
+    gc.collect()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step()
+    step()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def minimal(engine: str) -> list[dict]:
+    """minGRU beside the GRU: what gates that do not see h_{t-1} save."""
+    n = lengths_of(T)
+    x = torch.randn(B, T, D)
+
+    def step(network: Recurrent) -> Callable[[], None]:
+        def task() -> None:
+            with scan.force(engine):
+                network(x, n, need_state=False)[0].sum().backward()
+
+        return task
+
+    took = best({"minGRU": step(MinGRU(D, 128)), "GRU": step(GRU(D, 128))})
+    return [{"cell": "minGRU", "H": 128, "x GRU": took["GRU"] / took["minGRU"]}]
+
+
+def _engine() -> str:
+    return "kernel" if kernel.library() is not None else "pytorch"
+
+
+SECTIONS = {
+    "cells": ("Training speed of one layer, one thread, B = 64, d_in = 32", lambda: cells(_engines())),
+    "growth": ("Against T: LSTM, d_h = 128, lengths T/4 .. T", lambda: growth(_engine())),
+    "threads": ("Two threads", lambda: threads(_engine())),
+    "instruments": ("The instruments", lambda: instruments(_engine())),
+    "memory": ("Peak memory of a training step, d_h = 128", memory),
+    "minimal": ("minGRU", lambda: minimal(_engine())),
+}
+
+
+def _engines() -> list[str]:
+    return ["kernel", "pytorch"] if kernel.library() is not None else ["pytorch"]
+
+
+def show(title: str, rows: list[dict]) -> None:
+    """A table on the screen."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in rows[0]:
+        table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in rows[0]))
+    Console().print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "[red]no[/red]"
+    return f"{value:.3g}" if isinstance(value, float) and value < 100 else f"{value:,.0f}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    """Run the sections asked for, show them, and write them to results/benchmarks/recurrent.json."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sections", nargs="*", help=f"which of {', '.join(SECTIONS)}; all if none is named")
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/recurrent.json"))
+    chosen = parser.parse_args()
+    unknown = set(chosen.sections) - set(SECTIONS)
+    if unknown:
+        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    torch.set_num_threads(1)
+    keep_memory()
+    found = json.loads(chosen.out.read_text())["sections"] if chosen.out.exists() else {}
+    for name in chosen.sections or SECTIONS:
+        title, measure = SECTIONS[name]
+        print(f"measuring: {title} ...", file=sys.stderr)
+        found[name] = measure()
+        show(title, found[name])
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
+        about = {"commit": runs.commit(), "torch": torch.__version__, "machine": platform.machine()}
+        chosen.out.write_text(json.dumps({**about, "recurrences": kernel.status(), "sections": found}, indent=1))
+    print(f"wrote {chosen.out}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
