@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unrolled.batching import Batch
+from unrolled.deferred import uncompiled
 
 
 class Training(L.LightningModule):
@@ -65,7 +66,7 @@ class Training(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         recipe, trained = self.recipe, [p for p in self.parameters() if p.requires_grad]
-        adam = torch.optim.Adam(trained, lr=recipe["learning_rate"], weight_decay=recipe["weight_decay"])
+        adam = uncompiled(torch.optim.Adam)(trained, lr=recipe["learning_rate"], weight_decay=recipe["weight_decay"])
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(adam, **recipe["plateau"])
         return {"optimizer": adam, "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"}}
 

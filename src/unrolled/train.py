@@ -74,6 +74,7 @@ def train(config: dict[str, Any]) -> None:
     started = time.perf_counter()
     torch.set_num_threads(config["threads"])
     keep_memory()
+    repeatable()
     seed = config["cell"]["seed"]
     L.seed_everything(seed, verbose=False)
     paths, recipe = {k: Path(v) for k, v in config["paths"].items()}, config["train"]
@@ -96,7 +97,7 @@ def train(config: dict[str, Any]) -> None:
         max_epochs=recipe["max_epochs"],
         accelerator="auto",
         devices=1,
-        deterministic=True,
+        benchmark=False,  # deterministic, with `repeatable`
         logger=WandbLogger(experiment=tracker) if tracker else False,
         callbacks=[history, best, Stopping("val_loss", patience=recipe["patience"])],
         enable_progress_bar=False,
@@ -152,6 +153,12 @@ def keep_memory() -> None:
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         for threshold in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
             ctypes.CDLL(None).mallopt(threshold, 2**30)
+
+
+def repeatable() -> None:
+    """Deterministic algorithms only: Lightning's `deterministic=True`, which would load torch's compiler for it."""
+    torch.set_deterministic_debug_mode("error")
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what cuBLAS needs to be so
 
 
 def predict(training: Training, batches: Any, data: Encoded) -> np.ndarray:

@@ -12,6 +12,7 @@ rule train:
         code=code(
             "train",
             "recipe",
+            "deferred",
             "models",
             "recurrent",
             "batching",
