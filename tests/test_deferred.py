@@ -16,6 +16,7 @@ from unrolled.simulate import simulate
 ROOT = Path(__file__).parents[1]
 # None of these may be imported before the first epoch has ended: together they cost more than all the rest.
 BARRED = (
+    "wandb",
     "torch._dynamo",
     "torch._inductor",
     "torch.distributed.fsdp",
@@ -46,9 +47,11 @@ def test_the_first_epoch_waits_for_nothing_that_it_does_not_need(tmp_path):
     command = [sys.executable, "-v", "-m", "unrolled", "train", *paths, *changes]
     said = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path).stderr
     assert "epoch   1/1" in said, said[-2000:]
-    before = imported(said.split("epoch   1/1")[0])
+    before, after = (imported(part) for part in said.split("epoch   1/1"))
     assert {"torch", "lightning.pytorch.trainer.trainer", "torchmetrics.metric", "hydra.main"} <= before
     assert not before & set(BARRED)
+    assert "wandb" in after
+    assert "wandb.sdk.launch.agent" not in after
 
 
 def imported(said: str) -> set[str]:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from unrolled.batching import Batch
 from unrolled.deferred import uncompiled
+from unrolled.tracking import Tracker
 
 
 class Training(L.LightningModule):
@@ -84,8 +85,9 @@ def correct(logits: Tensor, targets: Tensor, task: str) -> Tensor:
 class History(Callback):
     """One row an epoch: kept in the checkpoints, so that a resumed run goes on with it, said on stderr, tracked."""
 
-    def __init__(self, n_tokens: int):
+    def __init__(self, n_tokens: int, tracker: Tracker):
         self.n_tokens, self.rows, self.started = n_tokens, list[dict[str, float]](), 0.0
+        self.tracker = tracker
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}
@@ -116,9 +118,8 @@ class History(Callback):
             "tokens_per_second": round(self.n_tokens / seconds),
         }
         self.rows.append(row)
-        if trainer.logger:
-            trainer.logger.log_metrics(row, step=trainer.current_epoch)
         print(_line(row, pl_module.recipe["max_epochs"]), file=sys.stderr, flush=True)
+        self.tracker.log(row, step=trainer.current_epoch)
 
 
 class Stopping(EarlyStopping):

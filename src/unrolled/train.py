@@ -22,17 +22,17 @@ import pandas as pd
 import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from unrolled import runs, tracking
+from unrolled import runs
 from unrolled.alphabet import ALPHABETS
 from unrolled.batching import Encoded, loader
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
 from unrolled.files import atomic, sha256
 from unrolled.recipe import History, Stopping, Training
+from unrolled.tracking import Tracker
 
 DIVERGED = (
     "the gradient is not finite within the first epoch. Remedies, in the lecture's order: "
@@ -88,8 +88,8 @@ def train(config: dict[str, Any]) -> None:
     training = Training(build(config, material), material.task, recipe, seed)
     last = resumable(paths["out"] / "checkpoints", fingerprint(config))
     _say_start(config, material, training.network, last)
-    tracker = tracking.start(config["wandb"], paths["wandb"], config)
-    history = History(int(encoded["train"].lengths.sum()))
+    tracker = Tracker(config["wandb"], paths["wandb"], config)
+    history = History(int(encoded["train"].lengths.sum()), tracker)
     best = ModelCheckpoint(
         paths["out"] / "checkpoints", "best", monitor="val_loss", save_last=True, enable_version_counter=False
     )
@@ -98,7 +98,7 @@ def train(config: dict[str, Any]) -> None:
         accelerator="auto",
         devices=1,
         benchmark=False,  # deterministic, with `repeatable`
-        logger=WandbLogger(experiment=tracker) if tracker else False,
+        logger=False,
         callbacks=[history, best, Stopping("val_loss", patience=recipe["patience"])],
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -130,7 +130,7 @@ def train(config: dict[str, Any]) -> None:
         device=str(trainer.strategy.root_device),
     )
     measured = evaluate(paths["out"] / "predictions.parquet", paths["out"] / "run.json")["metrics"]
-    tracking.finish(tracker, {f"test/{name}": value for name, value in measured.items()})
+    tracker.finish({f"test/{name}": value for name, value in measured.items()})
     (paths["out"] / "checkpoints" / "last.ckpt").unlink()  # finished: nothing to resume
 
 
