@@ -56,9 +56,44 @@ def test_online_without_a_network_goes_on_offline_within_a_minute(tmp_path):
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
 
 
+@pytest.mark.slow
+def test_a_tracker_starts_wandb_with_the_first_row_and_without_its_job_queue(tmp_path):
+    code = (
+        "import sys, pathlib; from unrolled.tracking import Tracker\n"
+        f"tracker = Tracker({SETTINGS!r}, pathlib.Path({str(tmp_path)!r}), {CONFIG!r})\n"
+        "assert 'wandb' not in sys.modules\n"
+        "tracker.log({'val_loss': 0.5}, step=3); tracker.log({'val_loss': 0.4}, step=4)\n"
+        "assert tracker.run.name == 'demo/random/lstm/fold0-seed2'\n"
+        "assert 'wandb.sdk.launch.agent' not in sys.modules\n"
+        "from wandb.sdk.launch import launch_add; assert callable(launch_add)\n"  # put off, not lost
+        "tracker.finish({'test/macro_f1': 0.25}); print(tracker.run.settings.sync_file)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    wandb = Path(sys.executable).with_name("wandb")
+    inspect = [wandb, "leet", "inspect", "--json", Path(done.stdout.strip()).parent]
+    records = subprocess.run(inspect, capture_output=True, text=True, check=True).stdout.splitlines()
+    rows = [record["history"]["item"] for record in map(json.loads, records) if record["type"] == "history"]
+    assert [(row["_step"], row["val_loss"]) for row in rows] == [(3, 0.5), (4, 0.4)]
+
+
 def test_disabled_tracks_nothing(tmp_path):
     assert tracking.start(SETTINGS | {"mode": "disabled"}, tmp_path, CONFIG) is None
     assert not list(tmp_path.iterdir())
+
+
+def test_a_tracker_that_tracks_nothing_imports_nothing(tmp_path):
+    tracker = tracking.Tracker(SETTINGS | {"mode": "disabled"}, tmp_path, CONFIG)
+    tracker.log({"val_loss": 0.5}, step=0)
+    tracker.finish({"test/macro_f1": 0.25})
+    assert tracker.run is None
+
+
+def test_a_row_that_cannot_be_logged_is_said_and_swallowed(tmp_path, capsys):
+    tracker = tracking.Tracker(SETTINGS, tmp_path, CONFIG)
+    tracker.run = object()
+    tracker.log({"val_loss": 0.5}, step=7)
+    assert "could not log step 7" in capsys.readouterr().err
 
 
 def test_whatever_fails_in_wandb_is_said_and_swallowed(tmp_path, capsys):

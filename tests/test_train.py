@@ -274,7 +274,7 @@ def modules_after(statement: str) -> set[str]:
 
 HEAVY = {"torch", "lightning", "hydra", "wandb", "sklearn", "snakemake"}
 BARRED = {
-    "cli cards fetch files": {*HEAVY, "numpy", "pandas"},
+    "cli cards fetch files deferred tracking": {*HEAVY, "numpy", "pandas"},
     "table formats reading simulate split homology metrics thresholds evaluate": HEAVY,
     "bootstrap compare plots report baselines runs": HEAVY,
     "verdict takeaways grids wording results model_plots class_plots panels looks svg": HEAVY,

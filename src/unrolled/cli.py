@@ -145,9 +145,9 @@ def train(overrides: tuple[str, ...]) -> None:
 
     `unrolled train --cfg job` prints the composed config; an interrupted run goes on where it stopped.
     """
-    from unrolled import train
+    from unrolled.deferred import import_lean
 
-    train.run(list(overrides))
+    import_lean("unrolled.train").run(list(overrides))
 
 
 @cli.command()

@@ -7,6 +7,7 @@ from lightning.pytorch.callbacks import Callback
 
 from unrolled import diagnostics
 from unrolled.recurrent import Recurrent
+from unrolled.tracking import Tracker
 
 DECADES = (0, 1, 8, 64, 512)  # distances whose gradient goes to the tracker; the file has all
 WATCHED = ("gradient", "product")
@@ -18,10 +19,11 @@ class Instruments(Callback):
 
     Args:
         batches: how many batches of an epoch, evenly spread, are looked at; 0 for none.
+        tracker: is told of what has no distance, and of a few distances.
     """
 
-    def __init__(self, batches: int):
-        self.batches, self.rows = batches, list[dict[str, Any]]()
+    def __init__(self, batches: int, tracker: Tracker):
+        self.batches, self.tracker, self.rows = batches, tracker, list[dict[str, Any]]()
         self.tally = diagnostics.Tally()
 
     def state_dict(self) -> dict[str, Any]:
@@ -51,9 +53,8 @@ class Instruments(Callback):
             found += diagnostics.weights(network)
         self.tally = diagnostics.Tally()
         self.rows += [{"epoch": trainer.current_epoch} | row for row in found]
-        if trainer.logger:
-            scalars = {_name(row): row["value"] for row in found if _is_scalar(row)}
-            trainer.logger.log_metrics(scalars, step=trainer.current_epoch)
+        scalars = {_name(row): row["value"] for row in found if _is_scalar(row)}
+        self.tracker.log(scalars, step=trainer.current_epoch)
 
 
 def _networks(pl_module: L.LightningModule) -> list[Recurrent]:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unrolled.batching import Batch
+from unrolled.deferred import uncompiled
+from unrolled.tracking import Tracker
 
 SPIKE = 5  # times the epoch's median gradient norm
 CLIPPING = (
@@ -72,7 +74,7 @@ class Training(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         recipe, trained = self.recipe, [p for p in self.parameters() if p.requires_grad]
-        adam = torch.optim.Adam(trained, lr=recipe["learning_rate"], weight_decay=recipe["weight_decay"])
+        adam = uncompiled(torch.optim.Adam)(trained, lr=recipe["learning_rate"], weight_decay=recipe["weight_decay"])
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(adam, **recipe["plateau"])
         return {"optimizer": adam, "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"}}
 
@@ -90,10 +92,11 @@ def correct(logits: Tensor, targets: Tensor, task: str) -> Tensor:
 class History(Callback):
     """One row an epoch: kept in the checkpoints, so that a resumed run goes on with it, said on stderr, tracked."""
 
-    def __init__(self, n_tokens: int):
+    def __init__(self, n_tokens: int, tracker: Tracker):
         self.n_tokens, self.rows = n_tokens, list[dict[str, float]]()
         self.started = self.trained = 0.0  # when the epoch began, and when its last training step had been made
         self.norms: list[list[float]] = []  # of each epoch, of each step, before clipping
+        self.tracker = tracker
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows, "norms": self.norms}
@@ -129,11 +132,10 @@ class History(Callback):
         }
         self.rows.append(row)
         self.norms.append(pl_module.norms)
-        if trainer.logger:
-            trainer.logger.log_metrics(row, step=trainer.current_epoch)
         print(_line(row, pl_module.recipe["max_epochs"]), file=sys.stderr, flush=True)
         if keeps_clipping([r["clipped_share"] for r in self.rows], pl_module.recipe["clip_norm"]):
             print(f"warning: {CLIPPING}", file=sys.stderr, flush=True)
+        self.tracker.log(row, step=trainer.current_epoch)
 
 
 def keeps_clipping(shares: list[float], tau: float) -> bool:

@@ -183,7 +183,7 @@ class _Layer(torch.autograd.Function):
             into = work.da[:, cell.inputs * H :]  # of W_x x_t + b
             if ctx.needs_input_grad[4]:
                 dx = into @ W_x if dx is None else dx.addmm_(into, W_x)
-            grads += [into.t() @ x, _recurrent_gradient(cell, work), into.sum(0)]
+            grads += [(x.t() @ into).t(), _recurrent_gradient(cell, work), into.sum(0)]
             if cell.inputs and last is not None:
                 grads.append(work.da[:, :H].sum(0))
         return (None, None, None, None, dx, dh, dC if cell.cell else None, *grads)
@@ -195,8 +195,8 @@ def _recurrent_gradient(cell: Recurrence, work: Work) -> Tensor:
     before = work.plan.previous(work.out, work.h0, reversed=work.reversed)
     da = work.da[:, : cell.recurrent * H]
     if work.reset is None:
-        return da.t() @ before
-    return torch.cat([da[:, : 2 * H].t() @ before, da[:, 2 * H :].t() @ work.reset])
+        return (before.t() @ da).t()
+    return torch.cat([before.t() @ da[:, : 2 * H], work.reset.t() @ da[:, 2 * H :]], 1).t()
 
 
 def _grouped(weights: Sequence[Tensor], D: int) -> list[Sequence[Tensor]]:

@@ -2,8 +2,11 @@
 
 import os
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+
+from unrolled.deferred import put_off
 
 INIT_TIMEOUT = 20  # seconds; without a network the default of 90 would stall every run
 
@@ -41,6 +44,35 @@ def start(settings: dict[str, Any], folder: Path, config: dict[str, Any]) -> Any
         return None
 
 
+class Tracker:
+    """The wandb run of one cell, started by the first row it is given: no first step waits a second or two for it.
+
+    wandb's own clock therefore starts after the first epoch; the rows say how long each took. Its arguments are
+    those of `start`.
+    """
+
+    def __init__(self, settings: dict[str, Any], folder: Path, config: dict[str, Any]):
+        self._settings = settings, folder, config
+
+    @cached_property
+    def run(self) -> Any | None:
+        """The wandb run, started when it is first asked for; None when disabled or impossible."""
+        return start(*self._settings)
+
+    def log(self, row: dict[str, float], step: int) -> None:
+        """Log one row; a failure is said and swallowed."""
+        if self.run is None:
+            return
+        try:
+            self.run.log(row, step=step)
+        except Exception as error:  # the row is in the history already
+            _say(f"could not log step {step}: {error}")
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Write the summary and close the run; a failure is said and swallowed."""
+        finish(self.run, summary)
+
+
 def finish(run: Any | None, summary: dict[str, Any]) -> None:
     """Write the summary and close the run; a failure is said and swallowed."""
     if run is None:
@@ -54,6 +86,7 @@ def finish(run: Any | None, summary: dict[str, Any]) -> None:
 
 def _init(mode: Literal["online", "offline"], options: dict[str, Any]) -> Any:
     os.environ.setdefault("WANDB_SILENT", "true")
+    put_off("wandb.sdk.launch")  # the client of a job queue, imported to find no job for this run
     import wandb
 
     quiet = wandb.Settings(init_timeout=INIT_TIMEOUT, console="off", x_disable_stats=True, silent=True)

@@ -21,12 +21,11 @@ import numpy as np
 import pandas as pd
 import torch
 from hydra.core.hydra_config import HydraConfig
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from unrolled import kernel, runs, tracking
+from unrolled import kernel, runs
 from unrolled.alphabet import ALPHABETS
 from unrolled.batching import Encoded, loader
 from unrolled.errors import UnrolledError
@@ -34,6 +33,7 @@ from unrolled.evaluate import evaluate
 from unrolled.files import atomic, sha256
 from unrolled.instruments import COLUMNS, Instruments
 from unrolled.recipe import History, Stopping, Training
+from unrolled.tracking import Tracker
 
 DIVERGED = (
     "the gradient is not finite within the first epoch. Remedies, in the lecture's order: "
@@ -62,8 +62,9 @@ def resumable(checkpoints: Path, identity: str) -> Path | None:
 
 
 def train(config: dict[str, Any]) -> None:
-    """Train one cell of the matrix and write predictions.parquet, run.json, checkpoints/ and what
-    was seen on the way: history.csv (epochs), steps.csv (gradient norms), instruments.csv.
+    """Train one cell of the matrix and write predictions.parquet, run.json and checkpoints/.
+
+    What was seen on the way is in history.csv (epochs), steps.csv (gradient norms) and instruments.csv.
 
     A run that was interrupted goes on from its last checkpoint and ends with the numbers it would have had.
 
@@ -76,51 +77,34 @@ def train(config: dict[str, Any]) -> None:
     started = time.perf_counter()
     torch.set_num_threads(config["threads"])
     keep_memory()
-    seed = config["cell"]["seed"]
-    L.seed_everything(seed, verbose=False)
-    paths, recipe = {k: Path(v) for k, v in config["paths"].items()}, config["train"]
-    material = runs.load(paths["table"], paths["folds"], config["cell"]["fold"], config["data"])
-    encode = ALPHABETS[config["data"]["alphabet"]].encode
-    encoded = {name: Encoded([encode(s) for s in part.sequences], part.y) for name, part in material.parts.items()}
-    batches = {
-        name: loader(data, recipe["batch_size"], recipe["batch_tokens"], shuffle=name == "train", seed=seed)
-        for name, data in encoded.items()
-    }
-    training = Training(build(config, material), material.task, recipe, seed)
-    last = resumable(paths["out"] / "checkpoints", fingerprint(config))
+    repeatable()
+    L.seed_everything(config["cell"]["seed"], verbose=False)
+    out, recipe = Path(config["paths"]["out"]), config["train"]
+    material = runs.load(
+        Path(config["paths"]["table"]), Path(config["paths"]["folds"]), config["cell"]["fold"], config["data"]
+    )
+    batches = _loaders(config, material)
+    training = Training(build(config, material), material.task, recipe, config["cell"]["seed"])
+    last = resumable(out / "checkpoints", fingerprint(config))
     _say_start(config, material, training.network, last)
-    tracker = tracking.start(config["wandb"], paths["wandb"], config)
-    history = History(int(encoded["train"].lengths.sum()))
-    instruments = Instruments(recipe["instruments"])
-    best = ModelCheckpoint(
-        paths["out"] / "checkpoints", "best", monitor="val_loss", save_last=True, enable_version_counter=False
-    )
-    trainer = L.Trainer(
-        max_epochs=recipe["max_epochs"],
-        accelerator="auto",
-        devices=1,
-        deterministic=True,
-        logger=WandbLogger(experiment=tracker) if tracker else False,
-        callbacks=[history, instruments, best, Stopping("val_loss", patience=recipe["patience"])],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-    )
+    tracker = Tracker(config["wandb"], Path(config["paths"]["wandb"]), config)
+    history = History(int(batches["train"].dataset.lengths.sum()), tracker)
+    instruments = Instruments(recipe["instruments"], tracker)
+    trainer = _trainer(out, recipe, [history, instruments])
     # weights_only=False: our own checkpoint, written in this very folder
     trainer.fit(training, batches["train"], batches["validation"], ckpt_path=last, weights_only=False)
     if training.diverged and len(history.rows) < 2:
-        raise UnrolledError(f"{paths['out']}: {DIVERGED}")
-    state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
+        raise UnrolledError(f"{out}: {DIVERGED}")
+    state = torch.load(out / "checkpoints" / "best.ckpt", weights_only=True, map_location="cpu")
     training.load_state_dict(state["state_dict"])
-    probabilities = {name: predict(training, batches[name], encoded[name]) for name in runs.PARTS[1:]}
-    runs.write_predictions(paths["out"] / "predictions.parquet", material, probabilities)
+    probabilities = {name: predict(training, batches[name]) for name in runs.PARTS[1:]}
+    runs.write_predictions(out / "predictions.parquet", material, probabilities)
     norms = [{"epoch": i, "grad_norm": norm} for i, epoch in enumerate(history.norms) for norm in epoch]
-    _write_csv(paths["out"] / "history.csv", history.rows)
-    _write_csv(paths["out"] / "steps.csv", norms)
-    _write_csv(paths["out"] / "instruments.csv", instruments.rows, COLUMNS)
+    _write_csv(out / "history.csv", history.rows)
+    _write_csv(out / "steps.csv", norms)
+    _write_csv(out / "instruments.csv", instruments.rows, COLUMNS)
     runs.write_record(
-        paths["out"] / "run.json",
+        out / "run.json",
         material=material,
         config=config,
         kind="neural",
@@ -133,9 +117,38 @@ def train(config: dict[str, Any]) -> None:
         stopped=_why_stopped(training, history),
         device=str(trainer.strategy.root_device),
     )
-    measured = evaluate(paths["out"] / "predictions.parquet", paths["out"] / "run.json")["metrics"]
-    tracking.finish(tracker, {f"test/{name}": value for name, value in measured.items()})
-    (paths["out"] / "checkpoints" / "last.ckpt").unlink()  # finished: nothing to resume
+    measured = evaluate(out / "predictions.parquet", out / "run.json")["metrics"]
+    tracker.finish({f"test/{name}": value for name, value in measured.items()})
+    (out / "checkpoints" / "last.ckpt").unlink()  # finished: nothing to resume
+
+
+def _loaders(config: dict[str, Any], material: runs.Material) -> dict[str, Any]:
+    """A loader of whole batches for each part."""
+    encode, recipe = ALPHABETS[config["data"]["alphabet"]].encode, config["train"]
+    found = {}
+    for name, part in material.parts.items():
+        data = Encoded([encode(s) for s in part.sequences], part.y)
+        shuffle, seed = name == "train", config["cell"]["seed"]
+        found[name] = loader(data, recipe["batch_size"], recipe["batch_tokens"], shuffle=shuffle, seed=seed)
+    return found
+
+
+def _trainer(out: Path, recipe: dict[str, Any], callbacks: list[Callback]) -> L.Trainer:
+    best = ModelCheckpoint(
+        out / "checkpoints", "best", monitor="val_loss", save_last=True, enable_version_counter=False
+    )
+    return L.Trainer(
+        max_epochs=recipe["max_epochs"],
+        accelerator="auto",
+        devices=1,
+        benchmark=False,  # deterministic, with `repeatable`
+        logger=False,
+        callbacks=[*callbacks, best, Stopping("val_loss", patience=recipe["patience"])],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]], columns: list[str] | None = None) -> None:
@@ -164,14 +177,21 @@ def keep_memory() -> None:
             ctypes.CDLL(None).mallopt(threshold, 2**30)
 
 
-def predict(training: Training, batches: Any, data: Encoded) -> np.ndarray:
-    """Probabilities (N, K) of every sequence of `data`, in its order."""
+def repeatable() -> None:
+    """Deterministic algorithms only: Lightning's `deterministic=True`, which would load torch's compiler for it."""
+    torch.set_deterministic_debug_mode("error")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # every torch.empty would be written twice
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what cuBLAS needs to be so
+
+
+def predict(training: Training, batches: Any) -> np.ndarray:
+    """Probabilities (N, K) of every sequence of a loader's data set, in its order."""
     squash = torch.softmax if training.task == "multiclass" else lambda x, dim: torch.sigmoid(x)
     training.eval()
     with torch.inference_mode():
         parts = [squash(training.network(b.tokens, b.lengths), dim=1) for b in batches]
     rows = [row for batch in batches.sampler for row in batch]
-    out = np.empty((len(data), parts[0].shape[1]), dtype=np.float32)
+    out = np.empty((len(batches.dataset), parts[0].shape[1]), dtype=np.float32)
     out[rows] = torch.cat(parts).float().numpy()
     return out
 

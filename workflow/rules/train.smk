@@ -14,6 +14,7 @@ rule train:
             "recipe",
             "instruments",
             "diagnostics",
+            "deferred",
             "models",
             "recurrent",
             "scan",
