@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help setup demo test test-fast lint format picture lock clean
+.PHONY: help setup demo test test-fast lint format bench picture lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ format: $(READY) ## Format the code
 picture: demo ## Take the README's picture of the report anew (needs chromium)
 	@chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1280,1500 \
 		--screenshot=docs/report.png "file://$(CURDIR)/results/demo/report.html"
+
+bench: $(READY) ## Measure the recurrent core, as ratios (on an idle machine; about ten minutes)
+	@$(BIN)/python benchmarks/recurrent.py
 
 # PyTorch pins its own CUDA packages on Linux, so the lock leaves them to it: a CPU build installs none.
 lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)

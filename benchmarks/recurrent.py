@@ -11,20 +11,23 @@ import multiprocessing
 import platform
 import resource
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pandas as pd
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.utils.data import DataLoader
 
-from unrolled import kernel, runs, scan
+from unrolled import kernel, runs, scan, train
+from unrolled.batching import Batch
 from unrolled.packing import Plan
 from unrolled.recurrent import GRU, LSTM, RNN, MinGRU, Recurrent
-from unrolled.train import keep_memory
 
 B, D, T = 64, 32, 200
 BLOCKS = {"RNN": 1, "LSTM": 4, "GRU": 3, "GRU, reset after": 3}
@@ -216,7 +219,7 @@ def _peak(kind: str, name: str, n: int, longest: int) -> float:
 def _peak_here(kind: str, name: str, n: int, longest: int) -> float:
     """MiB that a training step adds to the peak of the process; all sequences of one length, so no padding."""
     torch.set_num_threads(1)
-    keep_memory()
+    train.keep_memory()
     small, large = (torch.full((n,), length) for length in (2, longest))
     make = (lambda k: ours(OURS[name](128), k, _engine())) if kind == "ours" else None
     for_lengths = make or (lambda k: padded(STOCK[name], D, 128, k))
@@ -245,6 +248,89 @@ def minimal(engine: str) -> list[dict]:
     return [{"cell": "minGRU", "H": 128, "x GRU": took["GRU"] / took["minGRU"]}]
 
 
+def training() -> list[dict]:
+    """An epoch of training end to end: share of the bare core's speed, beside a plain Lightning script."""
+    table, folds = (Path("results/data/deeploc2_quick") / name for name in ("table.parquet", "random/folds.parquet"))
+    if not table.exists() or not folds.exists():
+        print(f"skipped: {folds} is not there; README says how to make it", file=sys.stderr)
+        return []
+    rows = []
+    for model, cls in {"lstm": LSTM, "gru": GRU, "rnn": RNN}.items():
+        batches = list(_batches(table, folds))
+        bare = _bare(cls(16, 64, bidirectional=True), batches)
+        rate = max(_whole(model, table, folds) for _ in range(2))
+        bare = max(bare, _bare(cls(16, 64, bidirectional=True), batches))
+        rows.append({"model": model, "bare core, k/s": bare / 1e3, "unrolled train, k/s": rate / 1e3})
+        rows[-1] |= {"% of the core": 100 * rate / bare, "goal %": 85, "met": rate >= 0.85 * bare}
+        if model == "lstm":
+            plain = _plain(batches[:: len(batches) // 4])
+            rows[-1] |= {"plain Lightning, packed nn.LSTM, k/s": plain / 1e3, "x plain": rate / plain}
+    return rows
+
+
+def _batches(table: Path, folds: Path) -> Iterator[Batch]:
+    config = _config("lstm", table, folds, Path("unused"))
+    material = runs.load(table, folds, 0, config["data"])
+    return iter(train.loaders(config, material)["train"])
+
+
+def _config(model: str, table: Path, folds: Path, out: Path) -> dict:
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    changes = [f"model={model}", "data=deeploc2_quick", "train.max_epochs=3", "wandb.mode=disabled"]
+    changes += [f"paths.table={table}", f"paths.folds={folds}", f"paths.out={out}"]
+    with initialize_config_dir(str(Path("config").resolve()), version_base="1.3"):
+        config = OmegaConf.to_container(compose("train", changes), resolve=True)
+    cell = {"data": "deeploc2_quick", "split": "random", "model": model, "fold": 0, "seed": config.pop("seed")}
+    return config | {"cell": cell}
+
+
+def _whole(model: str, table: Path, folds: Path) -> float:
+    """Tokens per second of `unrolled train`: loader, loss, clipping, optimiser, instruments and logging included."""
+    with tempfile.TemporaryDirectory() as folder:
+        train.train(_config(model, table, folds, Path(folder)))
+        return float(pd.read_csv(Path(folder) / "history.csv")["tokens_per_second"].max())
+
+
+def _bare(network: Recurrent, batches: list[Batch]) -> float:
+    """Tokens per second of the recurrent layer alone, on packed batches of the same lengths."""
+    steps = [ours(network, batch.lengths, _engine()) for batch in batches[::4]]
+    tokens = sum(int(batch.lengths.sum()) for batch in batches[::4])
+    return tokens / best({"bare": lambda: [step() for step in steps]}, rounds=4)["bare"]
+
+
+def _plain(batches: list[Batch]) -> float:
+    """Tokens per second of a script as the lecture's pseudo-code has it."""
+    import lightning as L
+
+    class Plain(L.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(32, 16, padding_idx=0)
+            self.lstm = nn.LSTM(16, 64, batch_first=True, bidirectional=True)
+            self.linear = nn.Linear(128, 10)
+
+        def training_step(self, batch: Batch) -> torch.Tensor:
+            packed = pack_padded_sequence(
+                self.embedding(batch.tokens), batch.lengths, batch_first=True, enforce_sorted=False
+            )
+            h, lengths = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
+            pooled = h.sum(1) / lengths[:, None]
+            return nn.functional.binary_cross_entropy_with_logits(self.linear(pooled), batch.targets)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.Adam(self.parameters())
+
+    trainer = L.Trainer(
+        max_epochs=1, gradient_clip_val=1.0, logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    data = DataLoader(batches, batch_size=None)
+    start = time.perf_counter()
+    trainer.fit(Plain(), data)
+    return sum(int(batch.lengths.sum()) for batch in batches) / (time.perf_counter() - start)
+
+
 def _engine() -> str:
     return "kernel" if kernel.library() is not None else "pytorch"
 
@@ -254,6 +340,7 @@ SECTIONS = {
     "growth": ("Against T: LSTM, d_h = 128, lengths T/4 .. T", lambda: growth(_engine())),
     "threads": ("Two threads", lambda: threads(_engine())),
     "instruments": ("The instruments", lambda: instruments(_engine())),
+    "training": ("An epoch of the DeepLoc 2.0 quick set, end to end", training),
     "memory": ("Peak memory of a training step, d_h = 128", memory),
     "minimal": ("minGRU", lambda: minimal(_engine())),
 }
@@ -297,13 +384,14 @@ def main() -> None:
     if unknown:
         parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
     torch.set_num_threads(1)
-    keep_memory()
+    train.keep_memory()
     found = json.loads(chosen.out.read_text())["sections"] if chosen.out.exists() else {}
     for name in chosen.sections or SECTIONS:
         title, measure = SECTIONS[name]
         print(f"measuring: {title} ...", file=sys.stderr)
         found[name] = measure()
-        show(title, found[name])
+        if found[name]:
+            show(title, found[name])
         chosen.out.parent.mkdir(parents=True, exist_ok=True)
         about = {"commit": runs.commit(), "torch": torch.__version__, "machine": platform.machine()}
         chosen.out.write_text(json.dumps({**about, "recurrences": kernel.status(), "sections": found}, indent=1))

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unrolled.batching import Encoded, SortedBatches, loader, mask
-from unrolled.models import SequenceClassifier, masked_mean
+from unrolled.models import SequenceClassifier
+from unrolled.packing import Plan, mean, pack
 from unrolled.recurrent import GRU, LSTM, RNN, MinGRU, MinLSTM
 
 CELLS = [RNN, LSTM, GRU, MinGRU, MinLSTM]
@@ -30,16 +31,13 @@ def test_the_mask_is_one_at_true_positions():
 
 
 @given(LENGTHS)
-def test_the_masked_mean_is_the_mean_over_true_residues(lengths):
-    h = torch.randn(len(lengths), max(lengths), 3)
+def test_the_mean_is_over_true_residues(lengths):
+    h = torch.full((len(lengths), max(lengths), 3), torch.nan)
+    for row, n in enumerate(lengths):
+        h[row, :n] = torch.randn(n, 3)
     expected = torch.stack([h[i, :n].mean(0) for i, n in enumerate(lengths)])
-    torch.testing.assert_close(masked_mean(h, torch.tensor(lengths)), expected)
-
-
-def test_nan_in_the_padding_does_not_reach_the_mean():
-    h = torch.full((1, 3, 1), torch.nan)
-    h[0, 0] = 2.0
-    assert masked_mean(h, torch.tensor([1])).item() == 2.0
+    plan = Plan.of(torch.tensor(lengths), max(lengths))
+    torch.testing.assert_close(mean(pack(h, plan), plan), expected)
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -46,6 +46,11 @@ class Plan:
         return torch.argsort(self.order)
 
     @cached_property
+    def sequence(self) -> Tensor:
+        """(N,) which sequence of the batch each row belongs to."""
+        return self.order[self.r]
+
+    @cached_property
     def steps(self) -> list[int]:
         """`first` as a list."""
         return list(map(int, self.first.tolist()))
@@ -135,6 +140,12 @@ def _gather(padded: Tensor, index: Tensor) -> Tensor:
 def _scatter(y: Tensor, index: Tensor, shape: tuple[int, ...]) -> Tensor:
     padded = y.new_zeros(shape[0] * shape[1], shape[2])
     return padded.index_copy_(0, index, y).view(shape)
+
+
+def mean(y: Tensor, plan: Plan) -> Tensor:
+    """(N, d) -> (B, d): the mean over the true positions of each sequence, 0 of an empty one."""
+    total = y.new_zeros(plan.B, y.shape[1]).index_add(0, plan.sequence, y)
+    return total / plan.lengths[plan.inverse, None].clamp(min=1).to(y.dtype)
 
 
 def pack(x: Tensor, plan: Plan, index: Tensor | None = None) -> Tensor:

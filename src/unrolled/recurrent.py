@@ -136,10 +136,16 @@ class Recurrent(nn.Module):
             UnrolledError: lengths that do not fit x, or a state of the wrong shape.
         """
         plan = self._plan(x, lengths)
-        starts = self._starts(state, x, plan)
+        y, state = self.packed(pack(x, plan), plan, state, need_state=need_state)
+        return unpack(y, plan), state
+
+    def packed(
+        self, y: Tensor, plan: Plan, state: State | None = None, *, need_state: bool = True
+    ) -> tuple[Tensor, State | None]:
+        """As `forward`, from and to packed sequences: (N, d_in) -> (N, directions * d_h)."""
+        starts = self._starts(state, y, plan)
         self.probes = None if self.probes is None else []
-        engine = self.engine(x, free=state is None and not need_state)
-        y, ends = pack(x, plan), []
+        engine, ends = self.engine(y, free=state is None and not need_state), []
         for depth, (directions, start) in enumerate(zip(self.by_layer(), starts, strict=True)):
             probe = None if self.probes is None else scan.Probe()
             if self.probes is not None and probe is not None:
@@ -147,7 +153,7 @@ class Recurrent(nn.Module):
             y = self.dropout(y) if depth else y
             y, end = self._layer(engine, plan, y, directions, start, probe)
             ends.append(end)
-        return unpack(y, plan), self._state(ends, plan) if need_state else None
+        return y, self._state(ends, plan) if need_state else None
 
     def engine(self, x: Tensor, *, free: bool = False) -> str:
         """What would compute tensors like x: `kernel`, `pytorch` or `torch.nn`; `free` of states in and out."""

@@ -83,7 +83,7 @@ def train(config: dict[str, Any]) -> None:
     material = runs.load(
         Path(config["paths"]["table"]), Path(config["paths"]["folds"]), config["cell"]["fold"], config["data"]
     )
-    batches = _loaders(config, material)
+    batches = loaders(config, material)
     training = Training(build(config, material), material.task, recipe, config["cell"]["seed"])
     last = resumable(out / "checkpoints", fingerprint(config))
     _say_start(config, material, training.network, last)
@@ -122,7 +122,7 @@ def train(config: dict[str, Any]) -> None:
     (out / "checkpoints" / "last.ckpt").unlink()  # finished: nothing to resume
 
 
-def _loaders(config: dict[str, Any], material: runs.Material) -> dict[str, Any]:
+def loaders(config: dict[str, Any], material: runs.Material) -> dict[str, Any]:
     """A loader of whole batches for each part."""
     encode, recipe = ALPHABETS[config["data"]["alphabet"]].encode, config["train"]
     found = {}
@@ -134,9 +134,8 @@ def _loaders(config: dict[str, Any], material: runs.Material) -> dict[str, Any]:
 
 
 def _trainer(out: Path, recipe: dict[str, Any], callbacks: list[Callback]) -> L.Trainer:
-    best = ModelCheckpoint(
-        out / "checkpoints", "best", monitor="val_loss", save_last=True, enable_version_counter=False
-    )
+    folder = out / "checkpoints"
+    best = ModelCheckpoint(folder, "best", monitor="val_loss", save_last=True, enable_version_counter=False)
     return L.Trainer(
         max_epochs=recipe["max_epochs"],
         accelerator="auto",
@@ -180,7 +179,7 @@ def keep_memory() -> None:
 def repeatable() -> None:
     """Deterministic algorithms only: Lightning's `deterministic=True`, which would load torch's compiler for it."""
     torch.set_deterministic_debug_mode("error")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # every torch.empty would be written twice
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # else written twice
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what cuBLAS needs to be so
 
 
