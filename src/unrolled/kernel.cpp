@@ -14,13 +14,13 @@
 #include <cstring>
 
 #if defined(__AVX512F__)
-enum { BYTES = 64, VECTORS = 2, ROWS = 12 };  // 24 of 32 registers accumulate
+enum { BYTES = 64, VECTORS = 2, ROWS = 4 };  // registers that accumulate: 8 of 32
 #elif defined(__AVX__)
-enum { BYTES = 32, VECTORS = 2, ROWS = 6 };  // 12 of 16
+enum { BYTES = 32, VECTORS = 2, ROWS = 4 };  // 8 of 16, as many as two multipliers of four cycles keep busy
 #elif defined(__aarch64__)
-enum { BYTES = 16, VECTORS = 4, ROWS = 6 };  // 24 of 32
+enum { BYTES = 16, VECTORS = 4, ROWS = 4 };  // 16 of 32
 #else
-enum { BYTES = 16, VECTORS = 2, ROWS = 6 };  // 12 of 16
+enum { BYTES = 16, VECTORS = 2, ROWS = 4 };  // 8 of 16
 #endif
 #define INLINE static inline __attribute__((always_inline))
 #define EACH _Pragma("omp simd") for (long j = 0; j < H; j++)
@@ -80,13 +80,12 @@ template <class T> struct Matrix {  // (K, columns), element (k, c) of which is 
 
     // c (rows, columns) += a (rows, K) times this
     void product(long rows, const T* a, long lda, T* c, long ldc) const {
-        const long pieces = (rows + ROWS - 1) / ROWS;  // of nearly equal height
         for (long p = 0; p < columns; p += width)
-            for (long k = 0; k < K; k += block)
-                for (long i = 0; i < pieces; i++) {
-                    const long top = rows * i / pieces, height = rows * (i + 1) / pieces - top;
-                    strip(height, p, k, K - k < block ? K - k : block, a + top * lda + k, lda, c + top * ldc + p, ldc);
-                }
+            for (long k = 0; k < K; k += block) {
+                const long depth = K - k < block ? K - k : block;
+                for (long i = 0; i < rows; i += ROWS)
+                    strip(rows - i < ROWS ? rows - i : ROWS, p, k, depth, a + i * lda + k, lda, c + i * ldc + p, ldc);
+            }
     }
     void strip(long rows, long p, long k, long depth, const T* a, long lda, T* c, long ldc) const {
         const T* b = panels + p * K + k * width;
