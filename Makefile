@@ -50,7 +50,7 @@ picture: demo ## Take the README's picture of the report anew (needs chromium)
 		--screenshot=docs/report.png "file://$(CURDIR)/results/demo/report.html"
 
 bench: $(READY) ## Measure the recurrent core, as ratios (on an idle machine; about ten minutes)
-	@$(BIN)/python benchmarks/recurrent.py
+	@$(BIN)/python benchmarks/recurrent.py --docs docs/benchmarks.md
 
 # PyTorch pins its own CUDA packages on Linux, so the lock leaves them to it: a CPU build installs none.
 lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)
