@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unrolled import audit, nearest
+from unrolled.audit import Terms
 from unrolled.errors import UnrolledError
 from unrolled.identity import DEFINITIONS, identities
 from unrolled.nearest import Sample, cross, crossing_cost
 
 LETTERS = list("ACDEFGHIKLMNPQRSTVWY")
 NEEDLE = DEFINITIONS["needle"]
-CALL = {"definition": NEEDLE, "threshold": 0.3}
+TERMS = Terms(NEEDLE, 0.3, both_strands=False)
 
 
 def unrelated(n: int, length: int = 80, seed: int = 0) -> list[str]:
@@ -44,7 +45,7 @@ def clean() -> pd.DataFrame:
 
 
 def test_of_unrelated_sequences_zero_is_said_because_all_pairs_were_aligned(clean):
-    certificate, near = audit.certify(clean, **CALL)
+    certificate, near = audit.certify(clean, TERMS)
     assert certificate["statement"].startswith("Zero of 40 sequences")
     assert certificate["method"] == "exhaustive"
     assert certificate["pairs_checked"] == certificate["pairs"] == 600 == crossing_cost(*_columns(clean))[0]
@@ -58,7 +59,7 @@ def test_of_unrelated_sequences_zero_is_said_because_all_pairs_were_aligned(clea
 def test_a_homolog_in_another_fold_is_named_from_both_sides(clean):
     rows = clean.copy()
     rows.loc[7, "sequence"] = mutant(rows.loc[4, "sequence"], 0.4)  # folds 3 and 0
-    certificate, _ = audit.certify(rows, **CALL)
+    certificate, _ = audit.certify(rows, TERMS)
     assert [(o["id"], o["nearest"], o["fold"], o["nearest_fold"]) for o in certificate["offenders"]] == [
         ("s004", "s007", 0, 3),
         ("s007", "s004", 3, 0),
@@ -71,13 +72,13 @@ def test_a_homolog_in_another_fold_is_named_from_both_sides(clean):
 def test_a_homolog_in_the_same_fold_is_no_leak(clean):
     rows = clean.copy()
     rows.loc[8, "sequence"] = rows.loc[4, "sequence"]
-    assert audit.certify(rows, **CALL)[0]["above_threshold"] == 0
+    assert audit.certify(rows, TERMS)[0]["above_threshold"] == 0
 
 
 def test_what_is_validated_on_is_not_what_is_trained_on(clean):
     rows = clean.copy()
     rows.loc[5, "sequence"] = rows.loc[4, "sequence"]  # fold 1 validates where fold 0 is tested
-    near = audit.certify(rows, **CALL)[1].set_index("id")
+    near = audit.certify(rows, TERMS)[1].set_index("id")
     assert near.loc["s004", "max_other"] == 1
     assert near.loc["s004", "nearest_other"] == "s005"
     assert near.loc["s004", "max_identity"] < 0.3
@@ -102,17 +103,17 @@ def test_each_nearest_neighbour_is_the_one_that_all_alignments_give(clean):
 def test_neither_the_order_of_rows_nor_the_size_of_blocks_matters(clean, order, block):
     rows = clean.copy()
     rows.loc[9, "sequence"] = rows.loc[6, "sequence"] = rows.loc[4, "sequence"]
-    before = audit.certify(rows, **CALL)
+    before = audit.certify(rows, TERMS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nearest, "BLOCK", block)
-        after = audit.certify(rows.iloc[list(order)], **CALL)
+        after = audit.certify(rows.iloc[list(order)], TERMS)
     assert before[0] == after[0]
     pd.testing.assert_frame_equal(before[1], after[1])
 
 
 @pytest.mark.slow
 def test_beyond_the_budget_it_searches_and_samples_and_never_says_zero(clean):
-    certificate, _ = audit.certify(clean, **CALL, budget=0.004)
+    certificate, _ = audit.certify(clean, TERMS, budget=0.004)
     assert certificate["method"] == "search and sample"
     assert certificate["statement"].startswith("None of 40 sequences found")
     assert "zero" not in certificate["statement"].lower()
@@ -127,7 +128,7 @@ def test_beyond_the_budget_it_searches_and_samples_and_never_says_zero(clean):
 def test_the_search_proposes_the_homologs_first(clean):
     rows = clean.copy()
     rows.loc[7, "sequence"] = mutant(rows.loc[4, "sequence"], 0.5)
-    certificate, _ = audit.certify(rows, **CALL, budget=0.004)
+    certificate, _ = audit.certify(rows, TERMS, budget=0.004)
     assert {o["id"] for o in certificate["offenders"]} == {"s004", "s007"}
     assert certificate["statement"].startswith("2 (5.00 %) of 40")
 
@@ -162,7 +163,7 @@ def test_the_hash_of_folds_depends_on_who_is_where_alone(clean):
 
 
 def test_certificate_and_neighbours_are_written_and_read_back(tmp_path, clean):
-    certificate, near = audit.certify(clean, **CALL)
+    certificate, near = audit.certify(clean, TERMS)
     audit.write(tmp_path / "deep", certificate, near)
     assert json.loads((tmp_path / "deep" / "certificate.json").read_text()) == certificate
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "deep" / "identity.parquet"), near)
@@ -173,20 +174,37 @@ def test_the_other_strand_is_a_leak_unless_the_molecule_has_one():
     dna = ["".join(rng.choice(list("ACGT"), 60)) for _ in range(6)]
     turned = dna[0][::-1].translate(str.maketrans("ACGT", "TGCA"))
     rows = folded([*dna, turned], [0, 1, 2, 0, 1, 2, 1])
-    call = {"definition": DEFINITIONS["needle-nt"], "threshold": 0.9}
-    assert audit.certify(rows, **call, both_strands=True)[0]["above_threshold"] == 2
-    assert audit.certify(rows, **call)[0]["above_threshold"] == 0
+    for both, above in ((True, 2), (False, 0)):
+        terms = Terms(DEFINITIONS["needle-nt"], 0.9, both_strands=both)
+        assert audit.certify(rows, terms)[0]["above_threshold"] == above
 
 
 @pytest.mark.parametrize("threshold", [0, 1.01])
 def test_a_threshold_that_means_nothing_is_refused(clean, threshold):
     with pytest.raises(UnrolledError, match="means nothing"):
-        audit.certify(clean, NEEDLE, threshold)
+        audit.certify(clean, Terms(NEEDLE, threshold, both_strands=False))
+
+
+def test_cards_say_what_counts_and_have_defaults():
+    split = {"group": "sequence"}
+    assert Terms.of_cards({"alphabet": "protein"}, split) == (DEFINITIONS["local80"], 0.3, False)
+    assert Terms.of_cards({"alphabet": "rna", "strands": 1}, split) == (DEFINITIONS["local80-nt"], 0.8, False)
+    assert Terms.of_cards({"alphabet": "dna"}, split | {"identity": 0.9}).both_strands
+    assert Terms.of_cards({"alphabet": "protein"}, split | {"definition": "needle"}).definition is NEEDLE
+
+
+def test_what_a_split_removed_is_in_no_fold(clean):
+    folds = clean[["id", "fold"]].drop(index=[3]).replace({"fold": {3: -1}})
+    kept = audit.folded(clean[["id", "sequence"]], folds)
+    assert set(kept["fold"]) == {0, 1, 2}
+    assert len(kept) == 30
+    with pytest.raises(UnrolledError, match="another table: it has no s000"):
+        audit.folded(clean.iloc[5:], folds)
 
 
 def test_one_fold_leaves_nothing_to_check(clean):
     with pytest.raises(UnrolledError, match="all sequences are in one fold"):
-        audit.certify(clean.assign(fold=0), **CALL)
+        audit.certify(clean.assign(fold=0), TERMS)
 
 
 def test_a_search_that_fails_is_quoted_and_leaves_nothing_behind(tmp_path, monkeypatch, clean):
@@ -199,7 +217,7 @@ def test_a_search_that_fails_is_quoted_and_leaves_nothing_behind(tmp_path, monke
     monkeypatch.setenv("PATH", f"{fake.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     with pytest.raises(UnrolledError, match="No space left on device"):
-        audit.certify(clean, **CALL, budget=0.001)
+        audit.certify(clean, TERMS, budget=0.001)
     assert list(scratch.iterdir()) == []
 
 

@@ -7,7 +7,7 @@ said only where every pair across folds was aligned.
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,18 +15,47 @@ import pandas as pd
 from unrolled import __version__, homology
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
-from unrolled.identity import Definition, Progress, check_threshold
+from unrolled.identity import Definition, Progress, check_threshold, definition
 from unrolled.nearest import CONFIDENCE, Crossing, Sample, cross
 
 LISTED = 1000  # offenders in a certificate, the worst first; all are in identity.parquet
 
 
+THRESHOLD = {"protein": 0.3, "dna": 0.8, "rna": 0.8}  # where nobody names one
+
+
+class Terms(NamedTuple):
+    """What counts as a leak."""
+
+    definition: Definition
+    threshold: float
+    both_strands: bool
+
+    @classmethod
+    def of_cards(cls, data: dict[str, Any], split: dict[str, Any]) -> "Terms":
+        """The split card's `definition` and `identity` and the data card's `strands`, each with its default."""
+        alphabet = data["alphabet"]
+        both = alphabet != "protein" and data.get("strands", 2) == 2
+        threshold = split.get("identity", THRESHOLD[alphabet])
+        return cls(definition(split.get("definition"), alphabet), check_threshold(threshold), both)
+
+
+def folded(table: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
+    """id, sequence and fold of the table's sequences that are in a fold; those that a split removed are in none.
+
+    Raises UnrolledError if the folds are another table's.
+    """
+    unknown = sorted(set(folds["id"]) - set(table["id"]))
+    if unknown:
+        raise UnrolledError(f"the folds belong to another table: it has no {', '.join(unknown[:3])}")
+    joined = table[["id", "sequence"]].merge(folds[["id", "fold"]], on="id", validate="one_to_one")
+    return joined[joined["fold"] >= 0]
+
+
 def certify(
     sequences: pd.DataFrame,
-    definition: Definition,
-    threshold: float,
+    terms: Terms,
     *,
-    both_strands: bool = False,
     budget: float = 600.0,
     threads: int = 1,
     seed: int = 0,
@@ -40,14 +69,12 @@ def certify(
 
     Args:
         sequences: columns id (unique), sequence and fold (0..k-1), N rows in any order.
-        threshold: identity from which two sequences of different folds are a leak, above 0 and at most 1.
         budget: predicted seconds of alignment; beyond it the check is a search and a sample, and says so.
 
     Returns:
         The content of certificate.json, and (N rows, by id) id, fold; nearest and max_identity among the sequences
         trained on when this one is tested; nearest_other and max_other among all other folds.
     """
-    check_threshold(threshold)
     rows = sequences.sort_values("id", ignore_index=True)
     folds = rows["fold"].to_numpy(dtype=np.int64)
     if len(np.unique(folds)) < 2:
@@ -55,9 +82,9 @@ def certify(
     found = cross(
         rows["sequence"].tolist(),
         folds,
-        definition,
-        threshold,
-        both_strands=both_strands,
+        terms.definition,
+        check_threshold(terms.threshold),
+        both_strands=terms.both_strands,
         budget=budget,
         threads=threads,
         seed=seed,
@@ -65,7 +92,7 @@ def certify(
         say=say,
     )
     nearest = _nearest(rows, found)
-    return _certificate(nearest, found, definition, threshold, both_strands), nearest
+    return _certificate(nearest, found, terms), nearest
 
 
 def write(folder: Path, certificate: dict[str, Any], nearest: pd.DataFrame) -> None:
@@ -108,9 +135,9 @@ def sample_facts(sample: Sample | None) -> dict[str, Any] | None:
     }
 
 
-def statement(n: int, above: int, found: Crossing, definition: Definition, threshold: float, where: str) -> str:
+def statement(n: int, above: int, found: Crossing, terms: Terms, where: str) -> str:
     """One sentence or two that say no more than was checked; `where` is such as "in another fold"."""
-    least = f"at least {100 * threshold:g} % identical ({definition.name})"
+    least = f"at least {100 * terms.threshold:g} % identical ({terms.definition.name})"
     if found.exhaustive:
         done = f"all {found.total:,} pairs were aligned"
         subject = "Zero of" if above == 0 else f"{above:,} ({100 * above / n:.2f} %) of"
@@ -147,10 +174,8 @@ def _nearest(rows: pd.DataFrame, found: Crossing) -> pd.DataFrame:
     return frame
 
 
-def _certificate(
-    nearest: pd.DataFrame, found: Crossing, definition: Definition, threshold: float, both_strands: bool
-) -> dict[str, Any]:
-    worst = nearest[nearest["max_other"] >= np.float32(threshold)]
+def _certificate(nearest: pd.DataFrame, found: Crossing, terms: Terms) -> dict[str, Any]:
+    worst = nearest[nearest["max_other"] >= np.float32(terms.threshold)]
     worst = worst.sort_values(["max_other", "id"], ascending=[False, True])
     fold = dict(zip(nearest["id"], nearest["fold"], strict=True))
     columns = (worst[name].head(LISTED).tolist() for name in ("id", "fold", "nearest_other", "max_other"))
@@ -159,11 +184,11 @@ def _certificate(
         for one, f, other, identity in zip(*columns, strict=True)
     ]
     return {
-        "definition": definition.name,
-        "definition_facts": definition.facts | {"both_strands": both_strands},
-        "threshold": threshold,
+        "definition": terms.definition.name,
+        "definition_facts": terms.definition.facts | {"both_strands": terms.both_strands},
+        "threshold": terms.threshold,
         "method": method(found),
-        "statement": statement(len(nearest), len(worst), found, definition, threshold, "in another fold"),
+        "statement": statement(len(nearest), len(worst), found, terms, "in another fold"),
         "sequences": len(nearest),
         "folds": found.identity.shape[1],
         "folds_sha256": folds_hash(nearest),

@@ -130,6 +130,38 @@ def folds(table: Path, data_card: Path, split_card: Path, clusters: Path | None,
     _say(f"{said['n']:,} sequences in {said['n_groups']:,} groups, folds of {[f['n'] for f in said['folds']]}")
 
 
+@cli.command()
+@click.option("--table", required=True, type=EXISTING, help="table.parquet")
+@click.option("--folds", required=True, type=EXISTING, help="folds.parquet")
+@click.option("--data-card", required=True, type=EXISTING, help="config/data/<name>.yaml: alphabet, strands.")
+@click.option("--split-card", required=True, type=EXISTING, help="config/split/<name>.yaml: definition, identity.")
+@click.option("--minutes", default=20.0, show_default=True, type=click.FloatRange(0), help="Budget of alignment.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--out", required=True, type=FOLDER, help="Folder for certificate.json and identity.parquet.")
+def certify(
+    table: Path, folds: Path, data_card: Path, split_card: Path, minutes: float, threads: int, out: Path
+) -> None:
+    """Check a split, whoever built it: how near do tested sequences come to those trained on?
+
+    All pairs across folds are aligned if that fits the budget; else those that the most sensitive search proposes,
+    and a random sample of the others.
+    """
+    import pandas as pd
+
+    from unrolled import audit
+    from unrolled import table as tables
+    from unrolled.progress import meter
+
+    made = audit.folded(tables.read(table), pd.read_parquet(folds))
+    terms = audit.Terms.of_cards(_yaml(data_card), _yaml(split_card))
+    certificate, nearest = audit.certify(
+        made, terms, budget=60 * minutes, threads=threads, progress=meter("certify: pairs"), say=_say
+    )
+    names = {"data": data_card.stem, "split": split_card.stem}
+    audit.write(out, names | certificate, nearest)
+    _say(certificate["statement"])
+
+
 @cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
 @click.argument("overrides", nargs=-1, type=click.UNPROCESSED)
 def train(overrides: tuple[str, ...]) -> None:
