@@ -46,6 +46,19 @@ def test_local_identity_needs_four_fifths_of_the_shorter_sequence():
     assert one(core + "G" * 11, core + "P" * 60, "local80") == 0.0
 
 
+def test_a_local_alignment_holds_no_unaligned_start():
+    core = "MKTAYIAKQRQISFVKSHFS"
+    for before, after in (("", "GGGGGG"), ("GGGGGG", ""), ("GGGGGG", "PPPP"), ("", "")):
+        assert one(core, before + core + after, "local80") == 1
+        assert one(before + core + after, "DDDD" + core, "local80") == 1
+
+
+@given(core=st.text(alphabet="ACGT", min_size=20, max_size=60), before=DNA, after=DNA)
+def test_a_part_of_a_strand_is_identical_to_it(core, before, after):
+    assert one(core, before + core + after, "local80-nt") == 1
+    assert one(core, reverse_complement(before + core + after), "local80-nt", both_strands=True) == 1
+
+
 def test_selenocysteine_is_never_identical():
     assert one("MKTUUUUYIAKQ", "MKTUUUUYIAKQ", "needle") == pytest.approx(8 / 12)
     assert one("WWWHHHUWWWHHH", "WWWHHHUWWWHHH", "local80") == pytest.approx(12 / 13)

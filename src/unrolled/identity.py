@@ -244,6 +244,10 @@ def _block(pairs: list[tuple[str, str]], definition: Definition) -> NDArray[np.f
     starts = np.concatenate([[0], ends[:-1]])
     steps = np.frombuffer(b"".join(cigars), dtype=np.uint32)
     length, operation = (steps >> 4).astype(np.int64), steps & 15
+    if definition.aligner == "local":
+        # Where one sequence is aligned from its first letter, parasail puts the other's unaligned start in front.
+        heads = starts[starts < ends]
+        length[heads[np.isin(operation[heads], (INSERTION, DELETION))]] = 0
 
     def count(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         totals = np.concatenate([[0], np.cumsum(np.where(mask, length, 0))])
