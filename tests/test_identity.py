@@ -140,7 +140,21 @@ def test_a_definition_says_what_it_is_in_words_and_facts(name):
     found = DEFINITIONS[name]
     assert found.name == name == found.facts["name"]
     assert found.title == found.facts["title"]
+    assert bool(found.parts) == ("parts" in found.facts)
     assert all(definition(name, kind) is found for kind in found.kinds)
+
+
+@given(a=PROTEIN, b=PROTEIN)
+def test_either_is_the_higher_of_both(a, b):
+    assert one(a, b, "either") == max(one(a, b, "needle"), one(a, b, "local80"))
+
+
+def test_progress_of_either_counts_each_pair_once():
+    said = []
+    pairs = np.zeros((5000, 2), dtype=np.int64)
+    identities(["MKT"], ["MKA"], pairs, DEFINITIONS["either"], progress=lambda n, of: said.append((n, of)))
+    assert said[-1] == (5000, 5000)
+    assert [n for n, _ in said] == sorted(n for n, _ in said)
 
 
 def test_each_alphabet_has_a_default():
@@ -149,9 +163,9 @@ def test_each_alphabet_has_a_default():
 
 
 def test_an_unknown_or_unfitting_definition_names_those_that_fit():
-    with pytest.raises(UnrolledError, match=r"no identity definition 'blast'.*needle, local80 for protein"):
+    with pytest.raises(UnrolledError, match=r"no identity definition 'blast'.*needle, local80, either for protein"):
         definition("blast", "protein")
-    with pytest.raises(UnrolledError, match=r"is for protein, not for dna: choose one of needle-nt, local80-nt"):
+    with pytest.raises(UnrolledError, match=r"for protein, not for dna: choose one of needle-nt, local80-nt, eith"):
         definition("needle", "dna")
 
 

@@ -5,7 +5,7 @@ said only where every pair across folds was aligned.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import pandas as pd
 from unrolled import __version__, homology
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
-from unrolled.identity import Definition, Progress, check_threshold, definition
+from unrolled.identity import DEFAULT, Definition, Progress, check_threshold, definition
 from unrolled.nearest import CONFIDENCE, Crossing, Sample, cross
 
 LISTED = 1000  # offenders in a certificate, the worst first; all are in identity.parquet
@@ -32,12 +32,12 @@ class Terms(NamedTuple):
     both_strands: bool
 
     @classmethod
-    def of_cards(cls, data: dict[str, Any], split: dict[str, Any]) -> "Terms":
+    def of_cards(cls, data: dict[str, Any], split: dict[str, Any], default: Mapping[str, str] = DEFAULT) -> "Terms":
         """The split card's `definition` and `identity` and the data card's `strands`, each with its default."""
         alphabet = data["alphabet"]
         both = alphabet != "protein" and data.get("strands", 2) == 2
         threshold = split.get("identity", THRESHOLD[alphabet])
-        return cls(definition(split.get("definition"), alphabet), check_threshold(threshold), both)
+        return cls(definition(split.get("definition"), alphabet, default), check_threshold(threshold), both)
 
 
 def folded(table: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
@@ -135,16 +135,16 @@ def sample_facts(sample: Sample | None) -> dict[str, Any] | None:
     }
 
 
-def statement(n: int, above: int, found: Crossing, terms: Terms, where: str) -> str:
+def statement(n: int, above: int, found: Crossing, terms: Terms, where: str, what: str = "sequences") -> str:
     """One sentence or two that say no more than was checked; `where` is such as "in another fold"."""
-    least = f"at least {100 * terms.threshold:g} % identical ({terms.definition.name})"
+    least = f"a neighbour at least {100 * terms.threshold:g} % identical ({terms.definition.name}) {where}"
+    share = f"{above:,} ({100 * above / n:.2f} %)"
     if found.exhaustive:
-        done = f"all {found.total:,} pairs were aligned"
-        subject = "Zero of" if above == 0 else f"{above:,} ({100 * above / n:.2f} %) of"
-        return f"{subject} {n:,} sequences have a neighbour {least} {where}: {done}."
+        have = "has" if above in (0, 1) else "have"
+        return f"{share if above else 'Zero'} of {n:,} {what} {have} {least}: all {found.total:,} pairs were aligned."
     done = f"MMseqs2's most sensitive search and {found.checked:,} exact alignments"
-    subject = "None" if above == 0 else f"{above:,} ({100 * above / n:.2f} %)"
-    return f"{subject} of {n:,} sequences found with a neighbour {least} {where}, by {done}. {_bounded(found.sample)}"
+    start = f"{share} of {n:,} {what} found with" if above else f"None of {n:,} {what} found with"
+    return f"{start} {least}, by {done}. {_bounded(found.sample)}"
 
 
 def _bounded(sample: Sample | None) -> str:

@@ -3,10 +3,11 @@
 Imports are inside the commands: a step that writes a table must not pay for importing torch.
 """
 
+import errno
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -259,13 +260,92 @@ def report(results: Path, data_root: Path, matrix: str, metric: str) -> None:
     _say(f"wrote {results / 'report.html'}")
 
 
+@cli.command()
+@click.option("--train", required=True, type=FILE, help="FASTA of what is trained on; .gz is fine.")
+@click.option("--test", required=True, type=FILE, help="FASTA of what is tested.")
+@click.option("--threshold", type=float, help="Identity that counts as a leak.  [default: 0.3; nucleotides 0.8]")
+@click.option(
+    "--definition", help="How identity is computed: needle, local80 or either; nucleotides: -nt.  [default: either]"
+)
+@click.option("--alphabet", type=click.Choice(["protein", "dna", "rna"]), help="Default: what the letters say.")
+@click.option("--single-stranded", is_flag=True, help="Nucleotides: do not compare the other strand.")
+@click.option("--labels", type=FILE, help="CSV or TSV with columns id and label, of both files.")
+@click.option("--json", "json_out", type=FILE, help="Write the findings as JSON.")
+@click.option("--html", "html_out", type=FILE, help="Write the findings as one self-contained page.")
+@click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(0), help="Budget of alignment.")
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
+@click.option("--seed", default=0, show_default=True, help="Of the random sample beyond the budget.")
+@click.pass_context
+def audit(
+    context: click.Context,
+    train: Path,
+    test: Path,
+    threshold: float | None,
+    definition: str | None,
+    alphabet: str | None,
+    single_stranded: bool,
+    labels: Path | None,
+    json_out: Path | None,
+    html_out: Path | None,
+    minutes: float,
+    threads: int,
+    seed: int,
+) -> None:
+    """Does a test set leak from its training set? For anybody's FASTA files.
+
+    Looks for copies, sub-sequences, reverse complements, isoforms, labels at odds, and relatives by exact pairwise
+    alignment. The exit status is 0 if the test set is clean, 1 if it leaks, 2 if the files cannot tell.
+
+    \b
+    Example:
+      unrolled audit --train train.fasta --test test.fasta.gz --threshold 0.3 --html audit.html
+    """
+    from unrolled import leakage
+    from unrolled.audit import Terms
+    from unrolled.audit_text import text
+    from unrolled.files import write_json
+    from unrolled.progress import meter
+
+    wanted = {"definition": definition} | ({"identity": threshold} if threshold is not None else {})
+    known, tested, kind = leakage.read(train, test, alphabet=alphabet, labels=labels)
+    terms = Terms.of_cards({"alphabet": kind, "strands": 1 if single_stranded else 2}, wanted, leakage.DEFAULT)
+    found = leakage.between(
+        known,
+        tested,
+        kind,
+        terms,
+        budget=60 * minutes,
+        threads=threads,
+        seed=seed,
+        progress=meter("audit: pairs"),
+        say=_say,
+    )
+    facts = found.facts()
+    if json_out:
+        write_json(json_out, facts)
+    if html_out:
+        from unrolled.audit_page import write_html
+
+        write_html(html_out, facts, train.name, test.name)
+    click.echo(text(facts))
+    context.exit(1 if found.leaks else 0)
+
+
 def main() -> None:
     """Entry point: an error the user can mend is one line on stderr and status 2, not a traceback."""
     try:
         cli(prog_name="unrolled")
     except UnrolledError as error:
-        _say(f"{click.style('error', fg='red', bold=True)}: {error}")
-        sys.exit(2)
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _fail(f"the disk is full ({error.filename or 'temporary files'}): free some space, or set TMPDIR elsewhere")
+
+
+def _fail(message: str) -> NoReturn:
+    _say(f"{click.style('error', fg='red', bold=True)}: {message}")
+    sys.exit(2)
 
 
 def _say(message: str) -> None:

@@ -98,13 +98,14 @@ def cross(
         say: told what will be done and what it will cost, before it is done.
     """
     pairs, cells = crossing_cost(sequences, folds)
-    cost = (2 if both_strands else 1) * seconds(pairs, cells, threads)
+    alignments = (2 if both_strands else 1) * (len(definition.parts) or 1)  # of each pair
+    cost = alignments * seconds(pairs, cells, threads)
     job = _Job(sequences, folds, definition, threshold, both_strands, threads, progress)
     if cost <= budget:
-        say(f"aligning all {pairs:,} pairs across folds, about {_minutes(cost)}")
+        say(f"aligning all {pairs:,} pairs, about {_minutes(cost)}")
         job.align(_all(folds), pairs)
         return job.found(pairs, None)
-    say(f"all {pairs:,} pairs across folds would take about {_minutes(cost)}: the most sensitive search instead")
+    say(f"all {pairs:,} pairs would take about {_minutes(cost)}: the most sensitive search instead")
     affordable = int(budget / cost * pairs)  # pairs of mean length
     nucleotide = "dna" in definition.kinds
     proposed = likely(sequences, folds, nucleotide=nucleotide, both_strands=both_strands, threads=threads)
