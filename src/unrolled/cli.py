@@ -223,16 +223,24 @@ def evaluate(predictions: Path, run: Path, out: Path) -> None:
 @click.option("--results", required=True, type=FOLDER, help="results/<experiment>")
 @click.option("--matrix", required=True, help="JSON: the axes data, split, model, fold, seed.")
 @click.option("--config-dir", default="config", show_default=True, type=FOLDER, help="Where the cards are.")
+@click.option("--data-root", default="results/data", show_default=True, type=FOLDER, help="Where the splits are.")
 @click.option("--resamples", default=1000, show_default=True, type=click.IntRange(100))
-def compare(results: Path, matrix: str, config_dir: Path, resamples: int) -> None:
-    """Gather all runs into tables with intervals."""
-    from unrolled import cards
+def compare(results: Path, matrix: str, config_dir: Path, data_root: Path, resamples: int) -> None:
+    """Gather all runs into tables with intervals.
+
+    Where a split was audited, its identity.parquet says how near each test sequence is to training: bands.csv.
+    """
+    from unrolled import bands, cards
     from unrolled.compare import compare
 
     axes = json.loads(matrix)
     models = {name: _yaml(config_dir / "model" / f"{name}.yaml") for name in axes["model"]}
     runs = [results / "runs" / cell.folder for cell in cards.cells(axes, models)]
     compare(runs, results / "tables", resamples=resamples)
+    places = [(data, split) for data in axes["data"] for split in axes["split"]]
+    files = {place: data_root.joinpath(*place, "identity.parquet") for place in places}
+    audited = {place: path for place, path in files.items() if path.is_file()}
+    bands.write(runs, audited, results / "tables", resamples=resamples)
 
 
 @cli.command()
