@@ -3,10 +3,11 @@
 Imports are inside the commands: a step that writes a table must not pay for importing torch.
 """
 
+import errno
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -130,6 +131,38 @@ def folds(table: Path, data_card: Path, split_card: Path, clusters: Path | None,
     _say(f"{said['n']:,} sequences in {said['n_groups']:,} groups, folds of {[f['n'] for f in said['folds']]}")
 
 
+@cli.command()
+@click.option("--table", required=True, type=EXISTING, help="table.parquet")
+@click.option("--folds", required=True, type=EXISTING, help="folds.parquet")
+@click.option("--data-card", required=True, type=EXISTING, help="config/data/<name>.yaml: alphabet, strands.")
+@click.option("--split-card", required=True, type=EXISTING, help="config/split/<name>.yaml: definition, identity.")
+@click.option("--minutes", default=20.0, show_default=True, type=click.FloatRange(0), help="Budget of alignment.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--out", required=True, type=FOLDER, help="Folder for certificate.json and identity.parquet.")
+def certify(
+    table: Path, folds: Path, data_card: Path, split_card: Path, minutes: float, threads: int, out: Path
+) -> None:
+    """Check a split, whoever built it: how near do tested sequences come to those trained on?
+
+    All pairs across folds are aligned if that fits the budget; else those that the most sensitive search proposes,
+    and a random sample of the others.
+    """
+    import pandas as pd
+
+    from unrolled import audit
+    from unrolled import table as tables
+    from unrolled.progress import meter
+
+    made = audit.folded(tables.read(table), pd.read_parquet(folds))
+    terms = audit.Terms.of_cards(_yaml(data_card), _yaml(split_card))
+    certificate, nearest = audit.certify(
+        made, terms, budget=60 * minutes, threads=threads, progress=meter("certify: pairs"), say=_say
+    )
+    names = {"data": data_card.stem, "split": split_card.stem}
+    audit.write(out, names | certificate, nearest)
+    _say(certificate["statement"])
+
+
 @cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
 @click.argument("overrides", nargs=-1, type=click.UNPROCESSED)
 def train(overrides: tuple[str, ...]) -> None:
@@ -190,16 +223,24 @@ def evaluate(predictions: Path, run: Path, out: Path) -> None:
 @click.option("--results", required=True, type=FOLDER, help="results/<experiment>")
 @click.option("--matrix", required=True, help="JSON: the axes data, split, model, fold, seed.")
 @click.option("--config-dir", default="config", show_default=True, type=FOLDER, help="Where the cards are.")
+@click.option("--data-root", default="results/data", show_default=True, type=FOLDER, help="Where the splits are.")
 @click.option("--resamples", default=1000, show_default=True, type=click.IntRange(100))
-def compare(results: Path, matrix: str, config_dir: Path, resamples: int) -> None:
-    """Gather all runs into tables with intervals."""
-    from unrolled import cards
+def compare(results: Path, matrix: str, config_dir: Path, data_root: Path, resamples: int) -> None:
+    """Gather all runs into tables with intervals.
+
+    Where a split was audited, its identity.parquet says how near each test sequence is to training: bands.csv.
+    """
+    from unrolled import bands, cards
     from unrolled.compare import compare
 
     axes = json.loads(matrix)
     models = {name: _yaml(config_dir / "model" / f"{name}.yaml") for name in axes["model"]}
     runs = [results / "runs" / cell.folder for cell in cards.cells(axes, models)]
     compare(runs, results / "tables", resamples=resamples)
+    places = [(data, split) for data in axes["data"] for split in axes["split"]]
+    files = {place: data_root.joinpath(*place, "identity.parquet") for place in places}
+    audited = {place: path for place, path in files.items() if path.is_file()}
+    bands.write(runs, audited, results / "tables", resamples=resamples)
 
 
 @cli.command()
@@ -244,13 +285,92 @@ def doctor(system: bool) -> None:
         click.echo(f"{name:<{width}}  {finding}")
 
 
+@cli.command()
+@click.option("--train", required=True, type=FILE, help="FASTA of what is trained on; .gz is fine.")
+@click.option("--test", required=True, type=FILE, help="FASTA of what is tested.")
+@click.option("--threshold", type=float, help="Identity that counts as a leak.  [default: 0.3; nucleotides 0.8]")
+@click.option(
+    "--definition", help="How identity is computed: needle, local80 or either; nucleotides: -nt.  [default: either]"
+)
+@click.option("--alphabet", type=click.Choice(["protein", "dna", "rna"]), help="Default: what the letters say.")
+@click.option("--single-stranded", is_flag=True, help="Nucleotides: do not compare the other strand.")
+@click.option("--labels", type=FILE, help="CSV or TSV with columns id and label, of both files.")
+@click.option("--json", "json_out", type=FILE, help="Write the findings as JSON.")
+@click.option("--html", "html_out", type=FILE, help="Write the findings as one self-contained page.")
+@click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(0), help="Budget of alignment.")
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
+@click.option("--seed", default=0, show_default=True, help="Of the random sample beyond the budget.")
+@click.pass_context
+def audit(
+    context: click.Context,
+    train: Path,
+    test: Path,
+    threshold: float | None,
+    definition: str | None,
+    alphabet: str | None,
+    single_stranded: bool,
+    labels: Path | None,
+    json_out: Path | None,
+    html_out: Path | None,
+    minutes: float,
+    threads: int,
+    seed: int,
+) -> None:
+    """Does a test set leak from its training set? For anybody's FASTA files.
+
+    Looks for copies, sub-sequences, reverse complements, isoforms, labels at odds, and relatives by exact pairwise
+    alignment. The exit status is 0 if the test set is clean, 1 if it leaks, 2 if the files cannot tell.
+
+    \b
+    Example:
+      unrolled audit --train train.fasta --test test.fasta.gz --threshold 0.3 --html audit.html
+    """
+    from unrolled import leakage
+    from unrolled.audit import Terms
+    from unrolled.audit_text import text
+    from unrolled.files import write_json
+    from unrolled.progress import meter
+
+    wanted = {"definition": definition} | ({"identity": threshold} if threshold is not None else {})
+    known, tested, kind = leakage.read(train, test, alphabet=alphabet, labels=labels)
+    terms = Terms.of_cards({"alphabet": kind, "strands": 1 if single_stranded else 2}, wanted, leakage.DEFAULT)
+    found = leakage.between(
+        known,
+        tested,
+        kind,
+        terms,
+        budget=60 * minutes,
+        threads=threads,
+        seed=seed,
+        progress=meter("audit: pairs"),
+        say=_say,
+    )
+    facts = found.facts()
+    if json_out:
+        write_json(json_out, facts)
+    if html_out:
+        from unrolled.audit_page import write_html
+
+        write_html(html_out, facts, train.name, test.name)
+    click.echo(text(facts))
+    context.exit(1 if found.leaks else 0)
+
+
 def main() -> None:
     """Entry point: an error the user can mend is one line on stderr and status 2, not a traceback."""
     try:
         cli(prog_name="unrolled")
     except UnrolledError as error:
-        _say(f"{click.style('error', fg='red', bold=True)}: {error}")
-        sys.exit(2)
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _fail(f"the disk is full ({error.filename or 'temporary files'}): free some space, or set TMPDIR elsewhere")
+
+
+def _fail(message: str) -> NoReturn:
+    _say(f"{click.style('error', fg='red', bold=True)}: {message}")
+    sys.exit(2)
 
 
 def _say(message: str) -> None:

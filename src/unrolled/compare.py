@@ -76,12 +76,12 @@ def compare(runs: list[Path], out: Path, *, resamples: int = 1000, seed: int = 0
     if not runs or resamples < 1:
         raise UnrolledError("compare needs at least one run folder and one resample")
     loaded = _load(runs, resamples, seed)
-    cells = _cells(loaded, seed)
+    means = cells(loaded, seed)
     tables = {
         "runs": _runs_table(loaded),
-        "summary": _summary_table(cells),
-        "models": _differences_table(cells, "model"),
-        "splits": _differences_table(cells, "split"),
+        "summary": summary_table(means),
+        "models": _differences_table(means, "model"),
+        "splits": _differences_table(means, "split"),
         "history": _history_table(loaded),
         "classes": _classes_table(loaded),
         "confusion": _confusion_table(loaded),
@@ -103,7 +103,7 @@ def _load(paths: list[Path], resamples: int, seed: int) -> list[Run]:
     loaded: dict[int, Run] = {}
     test: TestSet | None = None
     for i in _progress(order):
-        frame = _test_part(paths[i], infos[i])
+        frame = test_part(paths[i], infos[i])
         key = tuple(infos[i][name] for name in TESTED)
         if test is None or test.key != key:
             test = TestSet.draw(paths[i], key, frame, resamples, seed)
@@ -125,7 +125,8 @@ def _check_unique(paths: list[Path], infos: list[dict[str, Any]]) -> None:
         seen[key] = path
 
 
-def _test_part(path: Path, info: dict[str, Any]) -> pd.DataFrame:
+def test_part(path: Path, info: dict[str, Any]) -> pd.DataFrame:
+    """A run's predictions of its test sequences, sorted by id."""
     frame = read_predictions(path / "predictions.parquet", info)
     return frame[frame["part"] == "test"]
 
@@ -143,7 +144,7 @@ def _progress(order: list[int]) -> Iterator[int]:
 # --- Means over runs ---
 
 
-def _cells(runs: list[Run], seed: int) -> dict[Key, dict[str, Cell]]:
+def cells(runs: list[Run], seed: int) -> dict[Key, dict[str, Cell]]:
     """(data, split, model) -> metric -> Cell."""
     groups: dict[Key, list[Run]] = {}
     for run in runs:
@@ -176,7 +177,8 @@ def _mean_cell(runs: list[Run], name: str, W: Array) -> Cell:
 # --- Tables of numbers with intervals ---
 
 
-def _summary_table(cells: dict[Key, dict[str, Cell]]) -> pd.DataFrame:
+def summary_table(cells: dict[Key, dict[str, Cell]]) -> pd.DataFrame:
+    """data, split, model, metric, mean, low, high and n, the number of runs."""
     rows = [
         (*key, metric, cell.mean, *interval(cell.draws), cell.n)
         for key, metrics in cells.items()

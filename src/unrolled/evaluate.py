@@ -42,8 +42,8 @@ def evaluate(predictions: Path, run: Path) -> dict[str, Any]:
     scores = score(test, info, thresholds)
     return {
         "task": info["task"],
-        "metrics": _point(scores),
-        "validation": _point(score(validation, info, thresholds)),
+        "metrics": point(scores),
+        "validation": point(score(validation, info, thresholds)),
         "thresholds": thresholds,
         "per_class": _per_class(scores, info["classes"]),
         "confusion": _confusion(scores, info["classes"]),
@@ -78,7 +78,8 @@ def _thresholds(validation: pd.DataFrame, info: dict[str, Any]) -> dict[str, flo
     return dict(zip(info["classes"], best.tolist(), strict=True))
 
 
-def _point(scores: Scores) -> dict[str, float | None]:
+def point(scores: Scores) -> dict[str, float | None]:
+    """Every metric of the task, each sequence counted once; None where it is undefined."""
     values = measure(scores, np.ones((1, len(scores.p))))
     return {name: _number(value[0]) for name, value in values.items()}
 

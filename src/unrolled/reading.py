@@ -42,6 +42,12 @@ def csv_rows(path: Path, wanted: list[str], delimiter: str | None = None) -> Ite
             raise UnrolledError(f"{path}:{line + 1}: {error}. Is a quote in this row never closed?") from None
 
 
+def csv_columns(path: Path) -> list[str]:
+    """Names in the header line of a CSV or TSV file."""
+    with _text(path) as stream:
+        return [name.strip() for name in next(csv.reader(stream, delimiter=_delimiter(path)), [])]
+
+
 def _delimiter(path: Path) -> str:
     return "\t" if ".tsv" in path.suffixes else ","
 
@@ -87,7 +93,7 @@ def _text(path: Path) -> Iterator[TextIO]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UnrolledError(f"{path}: truncated or damaged gzip ({error}). Fetch the file again.") from None
     except OSError as error:
-        raise UnrolledError(f"{path}: {error.strerror}. Is the path in the card right?") from None
+        raise UnrolledError(f"{path}: {error.strerror}. Is the path right?") from None
 
 
 def _open(path: Path, mode: str, encoding: str | None = None) -> IO[Any]:

@@ -45,7 +45,7 @@ def build_report(
     <data>/<split>/split.json. Raises UnrolledError for a missing table and for an unknown `metric`.
     """
     blocks = [_block(one, i) for i, one in enumerate(load(tables, metric, data_root=data_root, matrix=matrix))]
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     html = page.render(
         experiment=experiment,
@@ -62,7 +62,8 @@ def build_report(
         tmp.write_text(html, encoding="utf-8")
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Where the templates are, with the filter `thousands`; an unknown name in a template is an error."""
     env = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

@@ -6,7 +6,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,15 @@ from unrolled.metrics import HIGHER_IS_BETTER
 
 Interval = tuple[float, float, float]  # value, low, high; NaN where there is none
 
+BANDS = ("<20", *(f"{low}-{low + 10}" for low in range(20, 90, 10)), ">=90")  # % identity to training
 ALONE = {"sequence", "random"}  # the group of a random split; its usual name where no split.json is read
-TEXT = {"data", "split", "model", "other", "metric", "kind", "class", "actual", "predicted"}
+TEXT = {"data", "split", "model", "other", "metric", "band", "kind", "class", "actual", "predicted"}
 COLUMNS = {
     "runs": "data split model fold seed params seconds peak_memory_mb tokens_per_second n_shortened kind",
     "summary": "data split model metric mean low high n",
     "models": "data split metric model other difference low high",
     "splits": "data model metric split other difference low high",
+    "bands": "data split model band metric mean low high n sequences",
     "history": "data split model fold seed epoch train_loss val_loss grad_norm_mean clipped_share",
     "classes": "data split model class n precision recall f1 mcc auroc",
     "confusion": "data split model actual predicted count",
@@ -45,6 +47,9 @@ class Tables:
     frames: dict[str, pd.DataFrame]
     summary: dict[str, Any]  # summary.json, {} if there is none
     folds: dict[str, dict[str, Any]]  # split -> split.json
+    certificates: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # split -> certificate.json, if there is one
 
     def of(self, table: str, **where: str) -> pd.DataFrame:
         """The rows of a table in which the named columns hold these values."""
@@ -75,6 +80,12 @@ class Tables:
         """A change of the metric, positive if it is for the better."""
         value, low, high = change
         return (-value, -high, -low) if self.lower else change
+
+    @property
+    def bands(self) -> list[str]:
+        """The bands of identity to training in which there are test sequences, from the lowest."""
+        present = set(self.frames["bands"]["band"])
+        return [name for name in BANDS if name in present]
 
     @property
     def lower(self) -> bool:
@@ -154,7 +165,9 @@ def _one(
     models = tuple(model for model in looks if model in present)
     summary = _facts(root / data / "summary.json", "table") if root else {}
     folds = {split: _facts(root / data / split / "split.json", "split") for split in splits} if root else {}
-    return Tables(data, metric, models, splits, looks, own, summary, folds)
+    files = {split: root / data / split / "certificate.json" for split in splits} if root else {}
+    certificates = {split: read_json(path) for split, path in files.items() if path.is_file()}
+    return Tables(data, metric, models, splits, looks, own, summary, folds, certificates)
 
 
 def _facts(path: Path, command: str) -> dict[str, Any]:

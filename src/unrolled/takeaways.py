@@ -8,7 +8,7 @@ import pandas as pd
 
 from unrolled.results import Tables
 from unrolled.verdict import ahead
-from unrolled.wording import listed, number, percent, signed
+from unrolled.wording import label, listed, number, percent, signed
 
 
 def _leaders(tables: Tables) -> str:
@@ -43,6 +43,31 @@ def _dearest(tables: Tables) -> str:
     if low == high:
         return f"{against} of {most if least == most else 'every model'} by {high}."
     return f"{against} by {low} ({least}) to {high} ({most})."
+
+
+def _near_and_far(tables: Tables) -> str:
+    """The best model's score on the nearest and on the furthest test sequences, where that differs most."""
+    rows = tables.of("bands", metric=tables.metric).dropna(subset="mean")
+    found = []
+    for split in tables.splits:
+        ranked = [model for model in tables.ranking(split).index if model in tables.studied]
+        own = rows[(rows["split"] == split) & (rows["model"] == ranked[0])] if ranked else rows[:0]
+        means = {name: mean for name in tables.bands for mean in own.loc[own["band"] == name, "mean"]}
+        if len(means) > 1:
+            (far, low), *_, (near, high) = means.items()
+            found.append((abs(high - low), split, ranked[0], far, low, near, high))
+    if not found:
+        return "All test sequences are about equally far from training."
+    _, split, model, far, low, near, high = max(found)
+    ends = f"{number(low, 2)} on test sequences {_apart(far)} identical to training", f"{number(high, 2)} on those"
+    return f"Under {split}, {model} has a {label(tables.metric)} of {ends[0]}, and of {ends[1]} {_apart(near)}."
+
+
+def _apart(band: str) -> str:
+    """A band of identity in words: "<20", "20-30", ">=90"."""
+    if band.startswith("<"):
+        return f"less than {band[1:]}\u00a0%"
+    return f"at least {band[2:]}\u00a0%" if band.startswith(">") else f"{band.replace('-', ' to ')}\u00a0%"
 
 
 def _overfitting(tables: Tables) -> str:
@@ -166,6 +191,7 @@ TAKEAWAYS: dict[str, Callable[[Tables], str]] = {
     "headline": _first,
     "comparison": _leaders,
     "splits": _dearest,
+    "bands": _near_and_far,
     "losses": _overfitting,
     "gradients": _steepest,
     "confusion": _mistake,

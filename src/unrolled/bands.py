@@ -1,0 +1,83 @@
+"""What leaking does: every metric of every model by how near the test sequences are to what was trained on.
+
+The nearest training sequence of each test sequence is in identity.parquet, beside the split's certificate.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from unrolled.bootstrap import TestSet, bootstrap
+from unrolled.compare import MODEL, TESTED, Run, cells, summary_table, test_part
+from unrolled.errors import UnrolledError
+from unrolled.evaluate import point, read_run, require, score
+from unrolled.files import atomic, read_json
+from unrolled.results import BANDS
+
+EDGES = np.array([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], dtype=np.float32)  # between the BANDS
+COLUMNS = [*MODEL, "band", "metric", "mean", "low", "high", "n", "sequences"]
+
+
+def write(
+    runs: Sequence[Path],
+    identities: Mapping[tuple[str, str], Path],
+    out: Path,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> None:
+    """Write `bands.csv`: as `summary.csv`, but a row a band, with the test sequences of a run in it, on average.
+
+    Args:
+        runs: folders of runs; those of splits without an entry in `identities` are left out.
+        identities: identity.parquet by (data, split).
+
+    Raises:
+        UnrolledError: a test sequence that an identity.parquet lacks.
+    """
+    found: dict[int, list[Run]] = {}
+    sizes: dict[tuple[int, str, str, str], list[int]] = {}
+    near = {place: pd.read_parquet(path).set_index("id")["max_identity"] for place, path in identities.items()}
+    for path in runs:
+        info = read_run(path / "run.json")
+        place = info["data"], info["split"]
+        if place not in near:
+            continue
+        frame = test_part(path, info)
+        bands = _bands(frame["id"], near[place], identities[place])
+        for band in sorted(set(bands.tolist())):
+            rows = frame[bands == band]
+            found.setdefault(band, []).append(_run(path, info, rows, band, resamples, seed))
+            sizes.setdefault((band, *place, info["model"]), []).append(len(rows))
+    tables = [_table(band, found[band], sizes, seed) for band in sorted(found)]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+    with atomic(out / "bands.csv") as tmp:
+        table.to_csv(tmp, index=False, float_format="%.6g", encoding="utf-8", lineterminator="\n")
+
+
+def _bands(ids: pd.Series, near: pd.Series, path: Path) -> NDArray[np.intp]:
+    """Number of the band of each sequence, (N,)."""
+    values = near.reindex(ids).to_numpy()
+    if np.isnan(values).any():
+        lost = ids.iloc[int(np.isnan(values).argmax())]
+        raise UnrolledError(f"{path} has no '{lost}': it is older than the split, so certify the split again")
+    return np.asarray(np.digitize(values, EDGES))
+
+
+def _run(path: Path, info: dict[str, Any], rows: pd.DataFrame, band: int, resamples: int, seed: int) -> Run:
+    """The run as if only these test sequences had been there, under its own thresholds."""
+    scores = score(rows, info, read_json(require(path / "metrics.json"))["thresholds"])
+    test = TestSet.draw(path, (*(info[name] for name in TESTED), band), rows, resamples, seed)
+    return Run(path, info, {"metrics": point(scores)}, bootstrap(scores, test.codes, test.counts))
+
+
+def _table(band: int, runs: list[Run], sizes: dict[tuple[int, str, str, str], list[int]], seed: int) -> pd.DataFrame:
+    table = summary_table(cells(runs, seed))
+    table["band"] = BANDS[band]
+    places = zip(table["data"], table["split"], table["model"], strict=True)
+    table["sequences"] = [float(np.mean(sizes[band, *place])) for place in places]
+    return table[COLUMNS]

@@ -1,0 +1,78 @@
+"""Pairs that are likely to be alike, by MMseqs2's most sensitive search: candidates, not identities.
+
+For proteins its prefilter alone: it scores the best ungapped stretch of every sequence that shares similar k-mers
+on one diagonal, and what passes is aligned exactly by whoever asked.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from unrolled import homology
+
+Pairs = NDArray[np.int64]
+
+MOST = 300  # candidates of one sequence
+# No masking and no correction for composition: a biased region is what two sequences can share as well.
+SENSITIVE = ["-s", "7.5", "--max-seqs", str(MOST), "--mask", "0", "--comp-bias-corr", "0"]
+
+
+def proposed(
+    sequences: Sequence[str],
+    *,
+    nucleotide: bool = False,
+    both_strands: bool = False,
+    threads: int = 1,
+    settings: Sequence[str] = (),
+) -> Pairs:
+    """Pairs of rows that MMseqs2 finds, (P, 2), lower row first, each once.
+
+    First comes the best candidate of every sequence, then every second best, and so on. `settings` are further ones
+    of MMseqs2's prefilter, such as `-k 5`.
+    """
+    with tempfile.TemporaryDirectory(prefix="unrolled-search-") as folder:
+        here = Path(folder)
+        fasta = here / "all.fasta"
+        fasta.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(sequences)), encoding="ascii")
+        options = [*SENSITIVE, *settings, "--threads", str(threads), "-v", "1"]
+        hits = _nucleotide(here, fasta, both_strands, options) if nucleotide else _protein(here, fasta, options)
+        if hits.stat().st_size == 0:
+            return np.empty((0, 2), dtype=np.int64)
+        found = pd.read_csv(hits, sep="\t", header=None, usecols=[0, 1, 2], names=["query", "target", "score"])
+    found = found[found["query"] != found["target"]]
+    found = found.sort_values(["query", "score", "target"], ascending=[True, False, True])
+    found["rank"] = found.groupby("query").cumcount()
+    found = found.sort_values(["rank", "query"])
+    pairs = np.sort(found[["query", "target"]].to_numpy(dtype=np.int64), axis=1)
+    _, first = np.unique(pairs @ np.array([len(sequences), 1]), return_index=True)
+    return np.asarray(pairs[np.sort(first)])
+
+
+def likely(sequences: Sequence[str], folds: Pairs, **options: bool | int) -> Pairs:
+    """The pairs `proposed` (same options) whose sequences are in different folds, (N,) numbers."""
+    pairs = proposed(sequences, **options)  # type: ignore[arg-type]
+    return np.asarray(pairs[folds[pairs[:, 0]] != folds[pairs[:, 1]]])
+
+
+def _protein(here: Path, fasta: Path, options: list[str]) -> Path:
+    """query, target, ungapped score of what passes the prefilter."""
+    mmseqs, db, passed, hits = str(homology.mmseqs()), str(here / "db"), str(here / "passed"), here / "hits.tsv"
+    # One name a row: MMseqs2 numbers its entries on its own terms, and createtsv gives the names back.
+    homology.run([mmseqs, "createdb", str(fasta), db, "--dbtype", "1", "-v", "1"])
+    homology.run([mmseqs, "prefilter", db, db, passed, *options])
+    homology.run([mmseqs, "createtsv", db, db, passed, str(hits), "-v", "1"])
+    return hits
+
+
+def _nucleotide(here: Path, fasta: Path, both_strands: bool, options: list[str]) -> Path:
+    """query, target, bits; the search turns strands, which its prefilter alone does not."""
+    hits = here / "hits.tsv"
+    files = [str(fasta), str(fasta), str(hits), str(here / "tmp")]
+    kind = ["--search-type", "3", "--strand", "2" if both_strands else "1", "-e", "100"]
+    answer = ["--alignment-mode", "1", "--format-output", "query,target,bits"]
+    homology.run([str(homology.mmseqs()), "easy-search", *files, *kind, *answer, *options])
+    return hits

@@ -1,0 +1,204 @@
+"""How near each sequence comes to the other folds: every pair aligned while that is affordable, else the likely ones.
+
+Beyond the budget, MMseqs2's most sensitive search proposes pairs, the best of each sequence first, and a seeded
+sample of all other pairs bounds what the search may have missed.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.candidates import likely
+from unrolled.identity import Definition, Progress, identities
+
+Ints = NDArray[np.int64]
+
+PAIR, CELL = 12e-6, 0.8e-9  # seconds: of one pair in one thread only, of one cell of its table in each; measured
+BLOCK = 2**18  # pairs in memory at a time
+SEARCHED = 0.75  # share of the budget for pairs that a search proposes; the sample has the rest
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A random sample of the pairs that no search proposed."""
+
+    n: int
+    hits: int  # pairs of the sample at or above the threshold
+    population: int
+
+    @property
+    def bound(self) -> float:
+        """Upper 95 % limit of the share of the population at or above the threshold (Clopper & Pearson 1934)."""
+        if self.hits == self.n:
+            return 1.0
+        if self.hits == 0:
+            return float(1 - (1 - CONFIDENCE) ** (1 / self.n))
+        from scipy.stats import beta
+
+        return float(beta.ppf(CONFIDENCE, self.hits + 1, self.n - self.hits))
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """What was found between folds; N sequences, k folds.
+
+    `identity[i, g]` is the highest identity found between sequence i and any sequence of fold g, 0 in its own;
+    `nearest[i, g]` is that sequence's row, -1 where nothing was aligned or all identities are 0.
+    """
+
+    identity: NDArray[np.float32]
+    nearest: Ints
+    total: int  # pairs across folds
+    checked: int  # of them aligned
+    above: int  # of them at or above the threshold
+    sample: Sample | None
+
+    @property
+    def exhaustive(self) -> bool:
+        return self.checked == self.total
+
+
+def seconds(pairs: float, cells: float, threads: int) -> float:
+    """Predicted time of alignments; the same on every machine, so that it decides the same everywhere."""
+    return PAIR * pairs + CELL * cells / threads
+
+
+def crossing_cost(sequences: Sequence[str], folds: Ints) -> tuple[int, int]:
+    """Number of pairs across folds, and the cells of all their tables together."""
+    lengths = np.array([len(s) for s in sequences], dtype=np.float64)
+    counts, letters = np.bincount(folds), np.bincount(folds, weights=lengths)
+    pairs = (len(folds) ** 2 - int((counts.astype(object) ** 2).sum())) // 2
+    return pairs, int((letters.sum() ** 2 - (letters**2).sum()) / 2)
+
+
+def cross(
+    sequences: Sequence[str],
+    folds: Ints,
+    definition: Definition,
+    threshold: float,
+    *,
+    both_strands: bool = False,
+    budget: float = 600.0,
+    threads: int = 1,
+    seed: int = 0,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Crossing:
+    """Identities between the folds.
+
+    Args:
+        sequences: N of them; equal identities go to the lower row, so sort them for a result without chance.
+        folds: (N,) numbers 0..k-1.
+        threshold: what is counted.
+        budget: predicted seconds of alignment; beyond it, a search and a sample.
+        say: told what will be done and what it will cost, before it is done.
+    """
+    pairs, cells = crossing_cost(sequences, folds)
+    alignments = (2 if both_strands else 1) * (len(definition.parts) or 1)  # of each pair
+    cost = alignments * seconds(pairs, cells, threads)
+    job = _Job(sequences, folds, definition, threshold, both_strands, threads, progress)
+    if cost <= budget:
+        say(f"aligning all {pairs:,} pairs, about {_minutes(cost)}")
+        job.align(_all(folds), pairs)
+        return job.found(pairs, None)
+    say(f"all {pairs:,} pairs would take about {_minutes(cost)}: the most sensitive search instead")
+    affordable = int(budget / cost * pairs)  # pairs of mean length
+    nucleotide = "dna" in definition.kinds
+    proposed = likely(sequences, folds, nucleotide=nucleotide, both_strands=both_strands, threads=threads)
+    proposed = proposed[: int(SEARCHED * affordable)]
+    drawn = _drawn(folds, affordable - int(SEARCHED * affordable), proposed, seed)
+    say(f"aligning {len(proposed):,} pairs that it proposes and {len(drawn):,} random others")
+    job.align(_blocks(proposed), len(proposed) + len(drawn))
+    hits = job.align(_blocks(drawn), len(proposed) + len(drawn))
+    return job.found(pairs, Sample(len(drawn), hits, pairs - len(proposed)))
+
+
+class _Job:
+    """Alignments of one audit, and the nearest neighbours among them so far."""
+
+    def __init__(
+        self,
+        sequences: Sequence[str],
+        folds: Ints,
+        definition: Definition,
+        threshold: float,
+        both_strands: bool,
+        threads: int,
+        progress: Progress | None,
+    ) -> None:
+        self.sequences, self.folds, self.definition, self.threshold = sequences, folds, definition, threshold
+        self.options: dict[str, Any] = {"both_strands": both_strands, "threads": threads}
+        self.progress = progress
+        shape = len(folds), int(folds.max()) + 1
+        self.identity, self.nearest = np.zeros(shape, dtype=np.float32), np.full(shape, -1, dtype=np.int64)
+        self.checked = self.above = 0
+
+    def align(self, blocks: Iterable[Ints], of: int) -> int:
+        """Align blocks of pairs; the number at or above the threshold. `of` is how many there will be in all."""
+        before = self.above
+        for pairs in blocks:
+            told = _later(self.progress, self.checked, of)
+            values = identities(self.sequences, self.sequences, pairs, self.definition, progress=told, **self.options)
+            self._note(pairs, values)
+            self.checked += len(pairs)
+            self.above += int((values >= self.threshold).sum())
+        return self.above - before
+
+    def found(self, total: int, sample: Sample | None) -> Crossing:
+        return Crossing(self.identity, self.nearest, total, self.checked, self.above, sample)
+
+    def _note(self, pairs: Ints, values: NDArray[np.float32]) -> None:
+        """Enter both directions of each pair; among equals the lowest row stays, whatever the order of blocks."""
+        old, kept, k = self.identity.reshape(-1), self.nearest.reshape(-1), self.identity.shape[1]
+        for i, j in ((pairs[:, 0], pairs[:, 1]), (pairs[:, 1], pairs[:, 0])):
+            order = np.lexsort((j, -values))
+            order = order[values[order] > 0]
+            place, first = np.unique(i[order] * k + self.folds[j[order]], return_index=True)
+            value, row = values[order[first]], j[order[first]]
+            better = (value > old[place]) | ((value == old[place]) & (row < kept[place]))
+            old[place[better]], kept[place[better]] = value[better], row[better]
+
+
+def _minutes(cost: float) -> str:
+    return f"{cost:.0f} s" if cost < 90 else f"{cost / 60:.0f} min" if cost < 5400 else f"{cost / 3600:.0f} h"
+
+
+def _later(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """`progress` of one block, told as progress of all."""
+    return (lambda n, _: progress(before + n, total)) if progress else None
+
+
+def _all(folds: Ints) -> Iterator[Ints]:
+    """Every pair of rows of different folds once, in blocks of (P, 2)."""
+    order = np.argsort(folds, kind="stable")
+    later = np.searchsorted(folds[order], folds, side="right")  # where the next fold begins
+    parts: list[Ints] = []
+    size = 0
+    for i in order.tolist():
+        partners = order[later[i] :]
+        parts.append(np.column_stack([np.full(len(partners), i), partners]))
+        size += len(partners)
+        if size >= BLOCK:
+            yield np.concatenate(parts)
+            parts, size = [], 0
+    if size:
+        yield np.concatenate(parts)
+
+
+def _blocks(pairs: Ints) -> Iterator[Ints]:
+    return (pairs[start : start + BLOCK] for start in range(0, len(pairs), BLOCK))
+
+
+def _drawn(folds: Ints, n: int, known: Ints, seed: int) -> Ints:
+    """About n random pairs across folds, none of them in `known`, each once; (P, 2)."""
+    rng = np.random.default_rng(seed)
+    size = len(folds)
+    pairs = np.sort(rng.integers(0, size, (2 * n + 100, 2)), axis=1)
+    pairs = pairs[folds[pairs[:, 0]] != folds[pairs[:, 1]]]
+    keys, first = np.unique(pairs[:, 0] * size + pairs[:, 1], return_index=True)
+    fresh = ~np.isin(keys, np.sort(known, axis=1) @ np.array([size, 1]))
+    return np.asarray(pairs[np.sort(first[fresh])[:n]])

@@ -1,0 +1,107 @@
+"""Pairwise alignments by parasail's C functions (Daily 2016, doi:10.1186/s12859-016-0930-z).
+
+They are called directly, because parasail's Python classes take as long as the alignment of two short sequences.
+parasail's own `stats` functions leave free end gaps out of an alignment's length, so the whole path is asked for.
+"""
+
+import ctypes
+from collections.abc import Callable
+from ctypes import POINTER, c_char_p, c_int, c_void_p
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import parasail
+
+MATCH, INSERTION, DELETION = 7, 1, 2  # operations in a path: the first sequence has an insertion's letters alone
+MISSING = "JO"  # a letter identical to none: one spelling of it in the first sequence, another in the second
+SHORT = 1000  # letters: below it neither score nor gaps can leave 16 bits (22 a pair, 2 x open + extend)
+PREFIX = {"global": "sg", "local": "sw"}  # sg: end gaps are free
+
+
+class _Cigar(ctypes.Structure):
+    _fields_ = (("seq", c_void_p), ("len", c_int), ("beg_query", c_int), ("beg_ref", c_int))
+
+
+@dataclass(frozen=True, eq=False)
+class Scoring:
+    """parasail's matrix and gap costs, doubled: needle's 0.5 becomes a whole number."""
+
+    matrix: Any
+    opened: int
+    extended: int
+
+
+def align(pairs: list[tuple[str, str]], aligner: str, scoring: Scoring) -> list[bytes]:
+    """The path of one best alignment of each pair: operations of 32 bits, `length << 4 | operation`.
+
+    A local path holds the aligned part alone. Sequences are upper case, with unknown letters spelled as MISSING.
+    """
+    short, long, saturated, path_of, free_path, free_result = _functions(PREFIX[aligner])
+    matrix, opened, extended = scoring.matrix.pointer, scoring.opened, scoring.extended
+    matrix = ctypes.cast(matrix, c_void_p)
+    copy = ctypes.string_at
+    paths = []
+    for first, second in pairs:
+        a, b = first.encode("ascii"), second.encode("ascii")
+        n, m = len(a), len(b)
+        result = short(a, n, b, m, opened, extended, matrix)
+        if (n > SHORT or m > SHORT) and saturated(result):
+            free_result(result)
+            result = long(a, n, b, m, opened, extended, matrix)
+        path = path_of(result, a, n, b, m, matrix)
+        # A copy: the operations live only as long as parasail's path.
+        paths.append(copy(path.contents.seq, 4 * path.contents.len))
+        free_path(path)
+        free_result(result)
+    return paths
+
+
+@cache
+def _functions(prefix: str) -> tuple[Any, ...]:
+    library = str(next(Path(parasail.__file__).parent.glob("libparasail.*")))
+    # CDLL lets other threads run during a call; PyDLL does not, and is the faster for calls of a microsecond.
+    slow, quick = ctypes.CDLL(library), ctypes.PyDLL(library)
+    sequences: list[Any] = [c_char_p, c_int, c_char_p, c_int]
+    aligners = [getattr(slow, f"parasail_{prefix}_trace_scan_{bits}") for bits in (16, 32)]
+    for function in aligners:
+        function.argtypes, function.restype = [*sequences, c_int, c_int, c_void_p], c_void_p
+    saturated, path = quick.parasail_result_is_saturated, quick.parasail_result_get_cigar
+    free_path, free_result = quick.parasail_cigar_free, quick.parasail_result_free
+    saturated.argtypes, saturated.restype = [c_void_p], c_int
+    path.argtypes, path.restype = [c_void_p, *sequences, c_void_p], POINTER(_Cigar)
+    free_path.argtypes, free_path.restype = [POINTER(_Cigar)], None
+    free_result.argtypes, free_result.restype = [c_void_p], None
+    return *aligners, saturated, path, free_path, free_result
+
+
+@cache
+def scoring(matrix: str, unknown: str, gap_open: float, gap_extend: float) -> Scoring:
+    """Scores for `align`: `blosum62`, `dnafull` (EMBOSS's EDNAFULL) or `+2/-3` (match and mismatch)."""
+    letters, score = scores(matrix, unknown)
+    symbols = letters + MISSING
+    made = parasail.matrix_create(symbols, 1, -1)
+    for i, x in enumerate(symbols):
+        for j, y in enumerate(symbols):
+            made.set_value(i, j, 2 * score(x, y))
+    return Scoring(made, int(2 * gap_open), int(2 * gap_extend))
+
+
+def scores(matrix: str, unknown: str) -> tuple[str, Callable[[str, str], int]]:
+    """The letters of a matrix, and the score of two of them or of MISSING.
+
+    A missing letter scores as X does where X is unknown itself, else 0 with every letter, as in needle.
+    """
+    if matrix == "+2/-3":
+        return "ACGT", lambda x, y: 2 if x == y and x in "ACGT" else -3
+    table = parasail.Matrix(matrix)
+    values, place = np.array(table.matrix), np.array(table.mapper)
+    standing = dict.fromkeys(MISSING, "X" if "X" in unknown else "")
+
+    def score(x: str, y: str) -> int:
+        x, y = standing.get(x, x), standing.get(y, y)
+        return int(values[place[ord(x)], place[ord(y)]]) if x and y else 0
+
+    return {"blosum62": "ARNDCQEGHILKMFPSTWYVBZX", "dnafull": "ATGCSWRYKMBVHDN"}[matrix], score

@@ -1,0 +1,35 @@
+"""How far long work has come, on stderr: a line that renews itself for a reader, a line every tenth in a log."""
+
+import sys
+import time
+from collections.abc import Callable
+
+SECONDS = 0.5  # between two renewals on a screen
+
+
+def meter(what: str) -> Callable[[int, int], None]:
+    """A function to be told (done, of) now and then; it says "what: 40 % of 1,000 pairs, 3 min left".
+
+    `what` holds the thing and its unit, such as "aligning: pairs".
+    """
+    subject, unit = what.split(": ")
+    watched, began = sys.stderr.isatty(), time.monotonic()
+    last_time, last_tenth = -SECONDS, 0
+
+    def tell(done: int, of: int) -> None:
+        nonlocal last_time, last_tenth
+        now, tenth = time.monotonic(), 10 * done // max(of, 1)
+        due = now - last_time >= SECONDS if watched else tenth > last_tenth and now - began > 5
+        if not due and not (watched and done == of):
+            return
+        last_time, last_tenth = now, tenth
+        left = (now - began) / max(done, 1) * (of - done)
+        text = f"{subject}: {100 * done // max(of, 1)} % of {of:,} {unit}, {_spoken(left)} left"
+        end = "\n" if not watched or done == of else ""
+        print(f"\r\x1b[K{text}" if watched else text, end=end, file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _spoken(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,225 @@
+"""Audits of folds: exhaustive and sampled, what is found, what is said of it, and what is not said."""
+
+import json
+import os
+import stat
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unrolled import audit, nearest
+from unrolled.audit import Terms
+from unrolled.errors import UnrolledError
+from unrolled.identity import DEFINITIONS, identities
+from unrolled.nearest import Sample, cross, crossing_cost
+
+LETTERS = list("ACDEFGHIKLMNPQRSTVWY")
+NEEDLE = DEFINITIONS["needle"]
+TERMS = Terms(NEEDLE, 0.3, both_strands=False)
+
+
+def unrelated(n: int, length: int = 80, seed: int = 0) -> list[str]:
+    rng = np.random.default_rng(seed)
+    return ["".join(rng.choice(LETTERS, length)) for _ in range(n)]
+
+
+def mutant(sequence: str, share: float, seed: int = 1) -> str:
+    """The sequence with this share of its letters kept and every other one changed."""
+    rng = np.random.default_rng(seed)
+    kept = set(rng.permutation(len(sequence))[: round(share * len(sequence))].tolist())
+    change = dict(zip(LETTERS, LETTERS[7:] + LETTERS[:7], strict=True))
+    return "".join(c if i in kept else change[c] for i, c in enumerate(sequence))
+
+
+def folded(sequences: list[str], folds: list[int]) -> pd.DataFrame:
+    return pd.DataFrame({"id": [f"s{i:03}" for i in range(len(sequences))], "sequence": sequences, "fold": folds})
+
+
+@pytest.fixture(scope="module")
+def clean() -> pd.DataFrame:
+    """40 unrelated proteins in four folds."""
+    return folded(unrelated(40), [i % 4 for i in range(40)])
+
+
+def test_of_unrelated_sequences_zero_is_said_because_all_pairs_were_aligned(clean):
+    certificate, near = audit.certify(clean, TERMS)
+    assert certificate["statement"].startswith("Zero of 40 sequences")
+    assert certificate["method"] == "exhaustive"
+    assert certificate["pairs_checked"] == certificate["pairs"] == 600 == crossing_cost(*_columns(clean))[0]
+    assert certificate["above_threshold"] == 0
+    assert certificate["offenders"] == []
+    assert certificate["residual"] is None
+    assert 0 < certificate["max_identity"] < 0.3
+    assert near["max_other"].max() == pytest.approx(certificate["max_identity"], abs=1e-6)
+
+
+def test_a_homolog_in_another_fold_is_named_from_both_sides(clean):
+    rows = clean.copy()
+    rows.loc[7, "sequence"] = mutant(rows.loc[4, "sequence"], 0.4)  # folds 3 and 0
+    certificate, _ = audit.certify(rows, TERMS)
+    assert [(o["id"], o["nearest"], o["fold"], o["nearest_fold"]) for o in certificate["offenders"]] == [
+        ("s004", "s007", 0, 3),
+        ("s007", "s004", 3, 0),
+    ]
+    assert certificate["above_threshold"] == 2
+    assert certificate["pairs_above"] == 1
+    assert certificate["max_identity"] == pytest.approx(0.4, abs=0.05)
+
+
+def test_a_homolog_in_the_same_fold_is_no_leak(clean):
+    rows = clean.copy()
+    rows.loc[8, "sequence"] = rows.loc[4, "sequence"]
+    assert audit.certify(rows, TERMS)[0]["above_threshold"] == 0
+
+
+def test_what_is_validated_on_is_not_what_is_trained_on(clean):
+    rows = clean.copy()
+    rows.loc[5, "sequence"] = rows.loc[4, "sequence"]  # fold 1 validates where fold 0 is tested
+    near = audit.certify(rows, TERMS)[1].set_index("id")
+    assert near.loc["s004", "max_other"] == 1
+    assert near.loc["s004", "nearest_other"] == "s005"
+    assert near.loc["s004", "max_identity"] < 0.3
+    assert near.loc["s005", "max_identity"] == 1  # fold 0 is trained on where fold 1 is tested
+
+
+def test_each_nearest_neighbour_is_the_one_that_all_alignments_give(clean):
+    sequences, folds = _columns(clean)
+    found = cross(sequences, folds, NEEDLE, 0.3, threads=2)
+    pairs = np.array([(i, j) for i in range(40) for j in range(40)])
+    table = identities(sequences, sequences, pairs, NEEDLE).reshape(40, 40)
+    for i in range(40):
+        for fold in range(4):
+            rows = np.flatnonzero(folds == fold)
+            if fold != folds[i]:
+                assert found.identity[i, fold] == table[i, rows].max()
+                assert found.nearest[i, fold] == rows[table[i, rows].argmax()]
+
+
+@settings(max_examples=20)
+@given(order=st.permutations(range(40)), block=st.integers(1, 700))
+def test_neither_the_order_of_rows_nor_the_size_of_blocks_matters(clean, order, block):
+    rows = clean.copy()
+    rows.loc[9, "sequence"] = rows.loc[6, "sequence"] = rows.loc[4, "sequence"]
+    before = audit.certify(rows, TERMS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nearest, "BLOCK", block)
+        after = audit.certify(rows.iloc[list(order)], TERMS)
+    assert before[0] == after[0]
+    pd.testing.assert_frame_equal(before[1], after[1])
+
+
+@pytest.mark.slow
+def test_beyond_the_budget_it_searches_and_samples_and_never_says_zero(clean):
+    certificate, _ = audit.certify(clean, TERMS, budget=0.004)
+    assert certificate["method"] == "search and sample"
+    assert certificate["statement"].startswith("None of 40 sequences found")
+    assert "zero" not in certificate["statement"].lower()
+    residual = certificate["residual"]
+    assert certificate["pairs_checked"] < certificate["pairs"]
+    assert residual["hits"] == 0
+    assert residual["upper_pairs"] >= 1
+    assert certificate["tools"]["mmseqs"]
+
+
+@pytest.mark.slow
+def test_the_search_proposes_the_homologs_first(clean):
+    rows = clean.copy()
+    rows.loc[7, "sequence"] = mutant(rows.loc[4, "sequence"], 0.5)
+    certificate, _ = audit.certify(rows, TERMS, budget=0.004)
+    assert {o["id"] for o in certificate["offenders"]} == {"s004", "s007"}
+    assert certificate["statement"].startswith("2 (5.00 %) of 40")
+
+
+@pytest.mark.parametrize(
+    ("n", "hits", "bound"),
+    # Rule of three (3 / n), and upper limits of Clopper & Pearson from the binomial distribution itself.
+    [(1000, 0, 0.002991), (100, 0, 0.029513), (10, 1, 0.394163), (50, 3, 0.147837), (5, 5, 1.0), (0, 0, 1.0)],
+)
+def test_what_a_sample_bounds(n, hits, bound):
+    sample = Sample(n, hits, population=10**6)
+    assert sample.bound == pytest.approx(bound, abs=1e-6)
+    if 0 < n != hits:
+        from scipy.stats import binom
+
+        assert binom.cdf(hits, n, sample.bound) == pytest.approx(0.05)
+
+
+def test_random_pairs_cross_folds_are_new_and_come_once():
+    folds = np.repeat([0, 1, 2], 20)
+    known = np.array([[0, 20], [1, 59], [30, 2]])
+    drawn = nearest._drawn(folds, 300, known, seed=1)
+    keys = {tuple(pair) for pair in drawn.tolist()}
+    assert len(keys) == len(drawn) == 300
+    assert not keys & {(0, 20), (1, 59), (2, 30)}
+    assert (folds[drawn[:, 0]] != folds[drawn[:, 1]]).all()
+
+
+def test_the_hash_of_folds_depends_on_who_is_where_alone(clean):
+    assert audit.folds_hash(clean) == audit.folds_hash(clean.iloc[::-1].assign(extra=1))
+    assert audit.folds_hash(clean) != audit.folds_hash(clean.assign(fold=[(i + 1) % 4 for i in range(40)]))
+
+
+def test_certificate_and_neighbours_are_written_and_read_back(tmp_path, clean):
+    certificate, near = audit.certify(clean, TERMS)
+    audit.write(tmp_path / "deep", certificate, near)
+    assert json.loads((tmp_path / "deep" / "certificate.json").read_text()) == certificate
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "deep" / "identity.parquet"), near)
+
+
+def test_the_other_strand_is_a_leak_unless_the_molecule_has_one():
+    rng = np.random.default_rng(0)
+    dna = ["".join(rng.choice(list("ACGT"), 60)) for _ in range(6)]
+    turned = dna[0][::-1].translate(str.maketrans("ACGT", "TGCA"))
+    rows = folded([*dna, turned], [0, 1, 2, 0, 1, 2, 1])
+    for both, above in ((True, 2), (False, 0)):
+        terms = Terms(DEFINITIONS["needle-nt"], 0.9, both_strands=both)
+        assert audit.certify(rows, terms)[0]["above_threshold"] == above
+
+
+@pytest.mark.parametrize("threshold", [0, 1.01])
+def test_a_threshold_that_means_nothing_is_refused(clean, threshold):
+    with pytest.raises(UnrolledError, match="means nothing"):
+        audit.certify(clean, Terms(NEEDLE, threshold, both_strands=False))
+
+
+def test_cards_say_what_counts_and_have_defaults():
+    split = {"group": "sequence"}
+    assert Terms.of_cards({"alphabet": "protein"}, split) == (DEFINITIONS["local80"], 0.3, False)
+    assert Terms.of_cards({"alphabet": "rna", "strands": 1}, split) == (DEFINITIONS["local80-nt"], 0.8, False)
+    assert Terms.of_cards({"alphabet": "dna"}, split | {"identity": 0.9}).both_strands
+    assert Terms.of_cards({"alphabet": "protein"}, split | {"definition": "needle"}).definition is NEEDLE
+
+
+def test_what_a_split_removed_is_in_no_fold(clean):
+    folds = clean[["id", "fold"]].drop(index=[3]).replace({"fold": {3: -1}})
+    kept = audit.folded(clean[["id", "sequence"]], folds)
+    assert set(kept["fold"]) == {0, 1, 2}
+    assert len(kept) == 30
+    with pytest.raises(UnrolledError, match="another table: it has no s000"):
+        audit.folded(clean.iloc[5:], folds)
+
+
+def test_one_fold_leaves_nothing_to_check(clean):
+    with pytest.raises(UnrolledError, match="all sequences are in one fold"):
+        audit.certify(clean.assign(fold=0), TERMS)
+
+
+def test_a_search_that_fails_is_quoted_and_leaves_nothing_behind(tmp_path, monkeypatch, clean):
+    fake = tmp_path / "bin" / "mmseqs"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\necho 'Could not write: No space left on device' >&2\nexit 1\n")
+    fake.chmod(fake.stat().st_mode | stat.S_IEXEC)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("PATH", f"{fake.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    with pytest.raises(UnrolledError, match="No space left on device"):
+        audit.certify(clean, TERMS, budget=0.001)
+    assert list(scratch.iterdir()) == []
+
+
+def _columns(rows: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+    return rows["sequence"].tolist(), rows["fold"].to_numpy(dtype=np.int64)

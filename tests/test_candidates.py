@@ -1,0 +1,38 @@
+"""MMseqs2's candidates: relatives first, each pair once, whatever the order, and none where there is none."""
+
+import numpy as np
+import pytest
+
+from test_audit import mutant, unrelated
+from unrolled.candidates import likely, proposed
+from unrolled.identity import reverse_complement
+
+pytestmark = pytest.mark.slow
+
+
+def test_relatives_come_first_and_every_pair_once():
+    plain = unrelated(20, length=150)
+    sequences = [*plain, *(mutant(s, 0.45, seed=n) for n, s in enumerate(plain[:10]))]
+    pairs = proposed(sequences, threads=2)
+    assert {(n, 20 + n) for n in range(10)} <= {tuple(p) for p in pairs[:10].tolist()}
+    assert (pairs[:, 0] < pairs[:, 1]).all()
+    assert len({tuple(p) for p in pairs.tolist()}) == len(pairs)
+
+
+def test_only_pairs_of_different_folds_are_likely():
+    sequences = unrelated(3, length=150) * 2
+    folds = np.array([0, 1, 0, 1, 1, 0])
+    assert {tuple(p) for p in likely(sequences, folds).tolist()} == {(0, 3)}
+
+
+def test_both_strands_of_dna_or_one():
+    rng = np.random.default_rng(0)
+    dna = ["".join(rng.choice(list("ACGT"), 200)) for _ in range(4)]
+    sequences = [*dna, reverse_complement(dna[0]), dna[1][20:180]]
+    assert proposed(sequences, nucleotide=True, both_strands=True).tolist() == [[0, 4], [1, 5]]
+    assert proposed(sequences, nucleotide=True).tolist() == [[1, 5]]
+
+
+def test_sequences_shorter_than_a_kmer_have_no_candidates():
+    assert proposed(["MKV", "MKA"]).shape == (0, 2)
+    assert proposed(["ACG", "ACC"], nucleotide=True).shape == (0, 2)

@@ -1,0 +1,107 @@
+"""FASTA as it occurs in the wild: headers, labels, letters, and files that are no FASTA."""
+
+import gzip
+
+import pytest
+
+from unrolled.errors import UnrolledError
+from unrolled.fasta import accession, guess_alphabet, header_label, identifier, read_fasta
+
+
+@pytest.mark.parametrize(
+    ("header", "name", "label"),
+    [
+        ("sp|P12345|AATM_RABIT Aspartate aminotransferase OS=Oryctolagus", "P12345", ""),
+        ("tr|A0A022YWF9|A0A022YWF9_9ACTN", "A0A022YWF9", ""),
+        ("sp|P12345-2|AATM_RABIT Isoform 2", "P12345-2", ""),
+        ("O00451|label=1", "O00451", "1"),
+        ("O00451|label=1|kingdom=2", "O00451", "1"),
+        ("seq7 a kinase label=ER", "seq7", "ER"),
+        ("gi|5524211|gb|AAD44166.1| cytochrome b", "AAD44166.1", ""),
+        ("gi|5524211| old", "5524211", ""),
+        ("ref|NP_000123.1| factor IX", "NP_000123.1", ""),
+        ("pdb|1ABC|A chain", "1ABC_A", ""),
+        ("lcl|my_contig_7", "my_contig_7", ""),
+        ("my|own|style", "my", ""),
+    ],
+)
+def test_headers(header, name, label):
+    assert (identifier(header), header_label(header)) == (name, label)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("P12345", "P12345"),
+        ("P12345-2", "P12345"),
+        ("A0A022YWF9", "A0A022YWF9"),
+        ("NP_000123.1", "NP_000123"),
+        ("ENSP00000369497.3", "ENSP00000369497"),
+        ("seq1", None),
+        ("7", None),
+        ("chain-2", None),
+    ],
+)
+def test_accessions_without_isoform_and_version(name, found):
+    assert accession(name) == found
+
+
+def test_letters_tell_the_alphabet():
+    assert guess_alphabet(["MKTAYIAKQR"]) == "protein"
+    assert guess_alphabet(["acgtn", "GATTACARAA"]) == "dna"
+    assert guess_alphabet(["ACGUU", "ACGT"]) == "rna"
+
+
+def test_a_gzipped_file_with_windows_line_ends_and_lower_case(tmp_path):
+    path = tmp_path / "a.fasta.gz"
+    path.write_bytes(gzip.compress(b">sp|P12345|X text\r\nmkta\r\n\r\nyia*\r\n>b|label=y\r\nMMMK\r\n"))
+    frame = read_fasta(path)
+    assert frame["id"].tolist() == ["P12345", "b"]
+    assert frame["sequence"].tolist() == ["MKTAYIA", "MMMK"]
+    assert frame["label"].tolist() == ["", "y"]
+    assert frame["where"].tolist() == [f"{path}:1", f"{path}:5"]
+
+
+def test_labels_of_a_table_win_over_the_headers(tmp_path):
+    (tmp_path / "a.fa").write_text(">a|label=x\nMKTW\n>b\nMKTW\n>c|label=z\nMKTW\n")
+    (tmp_path / "l.tsv").write_text("id\tlocation\na\tER\nb\tnucleus\n")
+    assert read_fasta(tmp_path / "a.fa", tmp_path / "l.tsv")["label"].tolist() == ["ER", "nucleus", "z"]
+
+
+@pytest.mark.parametrize(
+    ("text", "alphabet", "message"),
+    [
+        ("", None, "the file is empty"),
+        ("MKTA\n", None, r"a\.fa:1: FASTA starts with '>'"),
+        ("<html>\n", None, "a web page"),
+        (">\nMKTA\n", None, r"records without an id.*\n.*a\.fa:1"),
+        (">a\n>b\nMKTA\n", None, r"records without a sequence.*\n.*a\.fa:1"),
+        (">a\nMKTW\n>b\nMK-A\n", None, r"a\.fa:3: letter '-' at position 3"),
+        (">a\nMKTE\n", "dna", "letters outside the dna alphabet"),
+    ],
+)
+def test_bad_files_name_the_line(tmp_path, text, alphabet, message):
+    path = tmp_path / "a.fa"
+    path.write_text(text)
+    with pytest.raises(UnrolledError, match=message):
+        read_fasta(path, alphabet=alphabet)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,label\na,x\n", "name its columns `id` and `label`"),
+        ("id,x,y\na,x,y\n", "name its columns `id` and `label`"),
+        ("id,label\nq,x\n", "labels none of the sequences"),
+    ],
+)
+def test_a_labels_file_that_does_not_fit_says_why(tmp_path, text, message):
+    (tmp_path / "a.fa").write_text(">a\nMKTW\n")
+    (tmp_path / "l.csv").write_text(text)
+    with pytest.raises(UnrolledError, match=message):
+        read_fasta(tmp_path / "a.fa", tmp_path / "l.csv")
+
+
+def test_a_missing_file_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(UnrolledError, match=r"none\.fa: No such file"):
+        read_fasta(tmp_path / "none.fa")

@@ -1,0 +1,175 @@
+"""Identity under named definitions: EMBOSS needle's own numbers, alignments made by hand, and properties."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unrolled.errors import UnrolledError
+from unrolled.identity import DEFINITIONS, check_threshold, definition, identities, reverse_complement
+
+# Made-up pairs of related sequences, with odd letters; identical, columns and score are what `needle` of EMBOSS
+# 6.6.0 printed for them (-gapopen 10 -gapextend 0.5).
+NEEDLE = list(csv.DictReader((Path(__file__).parent / "data" / "needle.csv").read_text("ascii").splitlines()))
+PROTEIN = st.text(alphabet="ACDEFGHIKLMNPQRSTVWY", min_size=1, max_size=60)
+ODD = st.text(alphabet="ACDEFGHIKLMNPQRSTVWYXUBZJO", min_size=1, max_size=40)
+DNA = st.text(alphabet="ACGTN", min_size=1, max_size=60)
+names = pytest.mark.parametrize("name", list(DEFINITIONS))
+
+
+def one(query: str, target: str, name: str, **options: object) -> float:
+    return float(identities([query], [target], np.array([[0, 0]]), DEFINITIONS[name], **options)[0])
+
+
+@pytest.mark.parametrize("row", NEEDLE, ids=lambda row: f"{row['kind']}-{row['identical']}of{row['columns']}")
+def test_the_same_number_as_emboss_needle(row):
+    name = "needle" if row["kind"] == "protein" else "needle-nt"
+    assert one(row["query"], row["target"], name) == pytest.approx(int(row["identical"]) / int(row["columns"]))
+
+
+def test_end_gaps_are_free_but_count_as_columns():
+    assert one("MKTAYIAKQR", "MKTAYIAKQRWWWWWWWWWW", "needle") == 0.5
+    assert one("MKTAYIAKQR", "MKTAYIAKQRWWWWWWWWWW", "local80") == 1.0
+
+
+def test_inner_gaps_count_as_columns():
+    assert one("MKTAYIAKQRMKTAYIAKQR", "MKTAYIAKQRGGMKTAYIAKQR", "needle") == pytest.approx(20 / 22)
+    assert one("MKTAYIAKQRMKTAYIAKQR", "MKTAYIAKQRGGMKTAYIAKQR", "local80") == pytest.approx(20 / 22)
+
+
+def test_local_identity_needs_four_fifths_of_the_shorter_sequence():
+    core = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRV"  # 40 letters
+    assert one(core + "G" * 10, core + "P" * 60, "local80") == 1.0  # 40 of 50: just enough
+    assert one(core + "G" * 11, core + "P" * 60, "local80") == 0.0
+
+
+def test_a_local_alignment_holds_no_unaligned_start():
+    core = "MKTAYIAKQRQISFVKSHFS"
+    for before, after in (("", "GGGGGG"), ("GGGGGG", ""), ("GGGGGG", "PPPP"), ("", "")):
+        assert one(core, before + core + after, "local80") == 1
+        assert one(before + core + after, "DDDD" + core, "local80") == 1
+
+
+@given(core=st.text(alphabet="ACGT", min_size=20, max_size=60), before=DNA, after=DNA)
+def test_a_part_of_a_strand_is_identical_to_it(core, before, after):
+    assert one(core, before + core + after, "local80-nt") == 1
+    assert one(core, reverse_complement(before + core + after), "local80-nt", both_strands=True) == 1
+
+
+def test_selenocysteine_is_never_identical():
+    assert one("MKTUUUUYIAKQ", "MKTUUUUYIAKQ", "needle") == pytest.approx(8 / 12)
+    assert one("WWWHHHUWWWHHH", "WWWHHHUWWWHHH", "local80") == pytest.approx(12 / 13)
+    assert one("WWWHHHXWWWHHH", "WWWHHHXWWWHHH", "local80") == pytest.approx(12 / 13)
+
+
+def test_the_other_strand_counts_where_asked_for():
+    dna = "ACGTTGCATTTGACCATGAGGACCATTACG"
+    other = reverse_complement(dna)
+    assert one(dna, other, "local80-nt") < 1
+    assert one(dna, other, "local80-nt", both_strands=True) == 1
+    assert one(dna, other, "needle-nt", both_strands=True) == 1
+
+
+def test_a_long_sequence_leaves_16_bits_and_stays_exact():
+    assert one("W" * 5000, "W" * 5000, "needle") == 1
+    assert one("W" * 4000, "W" * 4000 + "G" * 40_000, "needle") == pytest.approx(4000 / 44_000)
+    assert one("W" * 5000, "W" * 5000, "local80") == 1
+
+
+def test_nothing_in_common():
+    assert one("WWWW", "GGGG", "needle") == 0
+    assert one("WWWW", "GGGG", "local80") == 0
+
+
+def test_no_pairs_give_no_identities():
+    assert identities(["A"], ["A"], np.empty((0, 2), dtype=np.int64), DEFINITIONS["needle"]).shape == (0,)
+
+
+@given(sequence=PROTEIN)
+@pytest.mark.parametrize("name", ["needle", "local80"])
+def test_a_sequence_is_identical_to_itself(name, sequence):
+    assert one(sequence, sequence, name) == 1
+
+
+@given(a=ODD, b=ODD)
+@pytest.mark.parametrize("name", ["needle", "local80"])
+def test_symmetric_and_between_0_and_1(name, a, b):
+    assert 0 <= one(a, b, name) == one(b, a, name) <= 1
+
+
+@given(a=DNA, b=DNA)
+@pytest.mark.parametrize("name", ["needle-nt", "local80-nt"])
+def test_symmetric_on_both_strands_of_dna(name, a, b):
+    plain, both = one(a, b, name), one(a, b, name, both_strands=True)
+    assert 0 <= plain <= both <= 1
+    assert both == one(b, a, name, both_strands=True)
+
+
+@given(dna=st.text(alphabet="ACGTRYSWKMBDHVN", max_size=40))
+def test_turning_a_strand_twice_gives_it_back(dna):
+    assert reverse_complement(reverse_complement(dna)) == dna
+    assert reverse_complement(dna.replace("T", "U")) == reverse_complement(dna)
+
+
+def test_rna_is_compared_whichever_way_it_is_spelled():
+    assert one("ACGGACCAGAACCA", "UGGUUCUGGUCCGU", "needle-nt", both_strands=True) == 1
+    assert one("ACGUUUGGA", "ACGTTTGGA", "local80-nt") == 1
+
+
+@given(st.lists(PROTEIN, min_size=1, max_size=6), st.lists(PROTEIN, min_size=1, max_size=6))
+def test_threads_and_the_order_of_pairs_change_nothing(queries, targets):
+    pairs = np.array([(q, t) for q in range(len(queries)) for t in range(len(targets))] * 50)
+    alone = identities(queries, targets, pairs, DEFINITIONS["needle"])
+    assert np.array_equal(alone, identities(queries, targets, pairs, DEFINITIONS["needle"], threads=3))
+    assert np.array_equal(alone[::-1], identities(queries, targets, pairs[::-1], DEFINITIONS["needle"]))
+
+
+def test_progress_ends_with_every_pair():
+    said = []
+    pairs = np.zeros((5000, 2), dtype=np.int64)
+    identities(["MKT"], ["MKA"], pairs, DEFINITIONS["needle"], threads=2, progress=lambda n, of: said.append((n, of)))
+    assert said[-1] == (5000, 5000)
+    assert [n for n, _ in said] == sorted(n for n, _ in said)
+
+
+@names
+def test_a_definition_says_what_it_is_in_words_and_facts(name):
+    found = DEFINITIONS[name]
+    assert found.name == name == found.facts["name"]
+    assert found.title == found.facts["title"]
+    assert bool(found.parts) == ("parts" in found.facts)
+    assert all(definition(name, kind) is found for kind in found.kinds)
+
+
+@given(a=PROTEIN, b=PROTEIN)
+def test_either_is_the_higher_of_both(a, b):
+    assert one(a, b, "either") == max(one(a, b, "needle"), one(a, b, "local80"))
+
+
+def test_progress_of_either_counts_each_pair_once():
+    said = []
+    pairs = np.zeros((5000, 2), dtype=np.int64)
+    identities(["MKT"], ["MKA"], pairs, DEFINITIONS["either"], progress=lambda n, of: said.append((n, of)))
+    assert said[-1] == (5000, 5000)
+    assert [n for n, _ in said] == sorted(n for n, _ in said)
+
+
+def test_each_alphabet_has_a_default():
+    assert definition(None, "protein").name == "local80"
+    assert definition(None, "rna").name == definition(None, "dna").name == "local80-nt"
+
+
+def test_an_unknown_or_unfitting_definition_names_those_that_fit():
+    with pytest.raises(UnrolledError, match=r"no identity definition 'blast'.*needle, local80, either for protein"):
+        definition("blast", "protein")
+    with pytest.raises(UnrolledError, match=r"for protein, not for dna: choose one of needle-nt, local80-nt, eith"):
+        definition("needle", "dna")
+
+
+@pytest.mark.parametrize("threshold", [0, -0.1, 1.01, 30, float("nan")])
+def test_a_threshold_outside_0_to_1_is_refused(threshold):
+    with pytest.raises(UnrolledError, match=r"such as 0\.3 for 30 %"):
+        check_threshold(threshold)

@@ -1,0 +1,313 @@
+"""The audit of two files: every planted leak is found, none in a clean set, and bad files are told in one line."""
+
+import gzip
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from test_audit import LETTERS, mutant, unrelated
+from unrolled.audit import Terms
+from unrolled.cli import cli
+from unrolled.identity import DEFINITIONS, reverse_complement
+from unrolled.leakage import CHECKS, between
+from unrolled.leaks import conflicts, shared
+
+KEYS = {
+    *("exact_duplicates", "subsequences", "reverse_complements", "conflicting_labels", "above_threshold"),
+    *("max_identity", "definition", "method", "pairs_checked", "offenders"),
+}
+PROTEINS = unrelated(60, length=120)
+DNA = ["".join(np.random.default_rng(n).choice(list("ACGT"), 150)) for n in range(30)]
+
+
+def fasta(path: Path, records: dict[str, str]) -> Path:
+    text = "".join(f">{name}\n{sequence}\n" for name, sequence in records.items())
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def audit(folder: Path, train: dict[str, str], test: dict[str, str], *options: str) -> tuple[int, dict, str]:
+    """Exit status, JSON and text of `unrolled audit`."""
+    files = [fasta(folder / "train.fasta.gz", train), fasta(folder / "test.fasta", test)]
+    call = ["audit", "--train", str(files[0]), "--test", str(files[1]), "--json", str(folder / "out.json"), *options]
+    done = CliRunner().invoke(cli, call, catch_exceptions=False)
+    return done.exit_code, json.loads((folder / "out.json").read_text()), done.stdout
+
+
+@pytest.fixture
+def train() -> dict[str, str]:
+    return {f"t{n}": sequence for n, sequence in enumerate(PROTEINS[:30])}
+
+
+@pytest.fixture
+def clean() -> dict[str, str]:
+    return {f"q{n}": sequence for n, sequence in enumerate(PROTEINS[30:45])}
+
+
+@pytest.mark.parametrize("definition", ["needle", "local80", "either"])
+def test_a_clean_set_is_clean(tmp_path, train, clean, definition):
+    status, found, text = audit(tmp_path, train, clean, "--definition", definition)
+    assert status == 0
+    assert set(found) >= KEYS
+    assert [found[name] for name in CHECKS] == [0] * len(CHECKS)
+    assert found["offenders"] == []
+    assert found["method"] == "exhaustive"
+    assert found["pairs_checked"] == 30 * 15
+    assert found["definition"] == definition
+    assert sum(band["n"] for band in found["histogram"]) == 15
+    assert text.startswith("Clean")
+    assert "Zero of 15 test sequences" in text
+
+
+def test_every_planted_leak_among_proteins_is_found(tmp_path, train, clean):
+    train |= {"sp|P12345|AATM_RABIT": PROTEINS[50]}
+    planted = {
+        "copy": train["t3"],
+        "inside": train["t4"][20:70],
+        "around": "M" + train["t5"] + "KKKK",
+        "homolog": mutant(train["t6"], 0.45),
+        "sp|P12345-2|AATM_RABIT": PROTEINS[51],  # an isoform under the same accession, otherwise unlike it
+    }
+    status, found, text = audit(tmp_path, train, clean | planted, "--threshold", "0.35")
+    assert status == 1
+    assert text.startswith("Leaks: 5 of 20")
+    assert {o["id"]: set(o["is"]) for o in found["offenders"]} == {
+        "copy": {"exact_duplicates", "above_threshold"},
+        "inside": {"subsequences", "above_threshold"},
+        "around": {"subsequences", "above_threshold"},
+        "homolog": {"above_threshold"},
+        "P12345-2": {"shared_accessions"},
+    }
+    assert {o["id"]: o["partner"] for o in found["offenders"]} == {
+        "copy": "t3",
+        "inside": "t4",
+        "around": "t5",
+        "homolog": "",
+        "P12345-2": "P12345",
+    }
+    assert (found["exact_duplicates"], found["subsequences"], found["above_threshold"]) == (1, 2, 4)
+    assert found["max_identity"] == 1
+
+
+def test_homologs_of_35_percent_are_all_found(tmp_path, train, clean):
+    planted = {f"h{n}": mutant(sequence, 0.35, seed=n) for n, sequence in enumerate(PROTEINS[:10])}
+    status, found, _ = audit(tmp_path, train, clean | planted)
+    assert status == 1
+    assert found["definition"] == "either"
+    assert {o["id"]: o["nearest"] for o in found["offenders"]} == {f"h{n}": f"t{n}" for n in range(10)}
+    assert all(0.3 <= o["identity"] < 0.45 for o in found["offenders"])
+
+
+@pytest.mark.slow
+def test_the_search_and_the_sample_find_the_same_when_the_budget_is_small(tmp_path, train, clean):
+    planted = {f"h{n}": mutant(sequence, 0.45, seed=n) for n, sequence in enumerate(PROTEINS[:5])}
+    status, found, text = audit(tmp_path, train, clean | planted, "--minutes", "0.00005")
+    assert status == 1
+    assert found["method"] == "search and sample"
+    assert {o["id"] for o in found["offenders"]} == set(planted)
+    assert found["residual"]["upper_pairs"] > 0
+    assert "with 95 % confidence" in text
+
+
+def test_the_other_strand_is_found_whole_and_in_part(tmp_path):
+    train = {f"t{n}": sequence for n, sequence in enumerate(DNA[:15])}
+    clean = {f"q{n}": sequence for n, sequence in enumerate(DNA[15:])}
+    planted = {
+        "turned": reverse_complement(DNA[0]),
+        "part": reverse_complement(DNA[1])[30:80],
+        "copy": DNA[2],
+    }
+    assert audit(tmp_path, train, clean)[0] == 0
+    status, found, _ = audit(tmp_path, train, clean | planted)
+    assert status == 1
+    assert (found["reverse_complements"], found["exact_duplicates"], found["above_threshold"]) == (2, 1, 3)
+    assert found["definition"] == "either-nt"
+    status, found, _ = audit(tmp_path, train, clean | planted, "--single-stranded")
+    assert status == 1
+    assert [o["id"] for o in found["offenders"]] == ["copy"]
+
+
+def test_rna_is_told_from_dna_and_compared_in_one_spelling(tmp_path):
+    train = {f"t{n}": s.replace("T", "U") for n, s in enumerate(DNA[:5])}
+    test = {"turned": reverse_complement(DNA[0]), "q": DNA[9]}
+    status, found, _ = audit(tmp_path, train, test)
+    assert status == 1
+    assert found["alphabet"] == "rna"
+    assert found["reverse_complements"] == 1
+
+
+def test_labels_at_odds_are_told_but_are_no_leak_by_themselves(tmp_path, train, clean):
+    both = {"a|label=ER": PROTEINS[40], "b|label=nucleus": PROTEINS[40], "c|label=ER": PROTEINS[41]}
+    status, found, _ = audit(tmp_path, train, both)
+    assert (status, found["conflicting_labels"]) == (0, 1)
+    assert found["conflicts"] == [{"ids": "a b", "labels": "ER | nucleus"}]
+    (tmp_path / "labels.csv").write_text("id,label\nt3,ER\ncopy,nucleus\n")
+    status, found, _ = audit(tmp_path, train, clean | {"copy": train["t3"]}, "--labels", str(tmp_path / "labels.csv"))
+    assert (status, found["conflicting_labels"], found["exact_duplicates"]) == (1, 1, 1)
+
+
+def test_ids_that_repeat_are_counted_as_often_as_they_stand(tmp_path, train):
+    files = fasta(tmp_path / "train.fa", train), tmp_path / "test.fa"
+    files[1].write_text(f">x\n{train['t1']}\n>x\n{train['t2']}\n")
+    call = ["audit", "--train", str(files[0]), "--test", str(files[1]), "--json", str(tmp_path / "o.json")]
+    assert CliRunner().invoke(cli, call).exit_code == 1
+    assert json.loads((tmp_path / "o.json").read_text())["exact_duplicates"] == 2
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "status"),
+    [
+        ({"a": PROTEINS[0]}, {"b": PROTEINS[1]}, 0),  # one sequence each
+        ({"a": PROTEINS[0], "b": PROTEINS[0]}, {"c": PROTEINS[0], "d": PROTEINS[0]}, 1),  # all identical
+        ({"a": "MK"}, {"b": "WE"}, 0),  # shorter than any k-mer
+    ],
+)
+def test_small_and_uniform_sets_get_an_answer(tmp_path, train, test, status):
+    assert audit(tmp_path, train, test)[0] == status
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command as a user starts it."""
+    env = os.environ | environment
+    command = [sys.executable, "-m", "unrolled", "audit", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "options", "message"),
+    [
+        ("", ">a\nMKTE\n", [], "train.fa: the file is empty"),
+        (">a\nMKTE\n", "MKTE\n", [], "test.fa:1: FASTA starts with '>'"),
+        (">a\nMKTEFLIPQ\n", ">b\nACGTACGT\n", [], "looks like protein"),
+        (">a\nMKTE\n", ">b\nMKTE\n", ["--alphabet", "dna"], "letters outside the dna alphabet"),
+        (">a\nMKTE\n", ">b\nMKTE\n", ["--threshold", "0"], "threshold 0 means nothing"),
+        (">a\nMKTE\n", ">b\nMKTE\n", ["--threshold", "1.01"], "threshold 1.01 means nothing"),
+        (">a\nMKTE\n", ">b\nMKTE\n", ["--definition", "blast"], "no identity definition 'blast'"),
+        (">a\nMKTE\n", ">b\nMKTE\n", ["--definition", "needle-nt"], "is for dna and rna, not for protein"),
+        (">a\nMKTE\n", ">b\nMKTE\n", ["--labels", "none.csv"], "none.csv: No such file"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2_and_writes_nothing(tmp_path, train, test, options, message):
+    (tmp_path / "train.fa").write_text(train)
+    (tmp_path / "test.fa").write_text(test)
+    out = tmp_path / "out.json"
+    files = ["--train", str(tmp_path / "train.fa"), "--test", str(tmp_path / "test.fa"), "--json", str(out)]
+    done = run(*files, *options)
+    assert done.returncode == 2, done
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["test.fa", "train.fa"]
+
+
+def test_a_missing_file_is_status_2(tmp_path):
+    done = run("--train", str(tmp_path / "no.fa"), "--test", str(tmp_path / "no.fa"))
+    assert (done.returncode, "no.fa: No such file" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo 'Unrecognized parameter \"--alignment-mode\"' >&2; exit 1", "Unrecognized parameter"),
+        ("echo 'Could not write data file: No space left on device' >&2; exit 1", "No space left on device"),
+    ],
+    ids=["too old", "disk full"],
+)
+def test_an_mmseqs_that_fails_is_quoted_and_leaves_nothing_behind(tmp_path, train, clean, script, message):
+    mmseqs = tmp_path / "bin" / "mmseqs"
+    mmseqs.parent.mkdir()
+    mmseqs.write_text(f"#!/bin/sh\n{script}\n")
+    mmseqs.chmod(mmseqs.stat().st_mode | stat.S_IEXEC)
+    (tmp_path / "tmp").mkdir()
+    files = fasta(tmp_path / "a.fa", train), fasta(tmp_path / "b.fa", clean)
+    out = tmp_path / "out" / "out.json"
+    path = f"{mmseqs.parent}{os.pathsep}{os.environ['PATH']}"
+    done = run(
+        *("--train", str(files[0]), "--test", str(files[1]), "--json", str(out), "--minutes", "0.00001"),
+        PATH=path,
+        TMPDIR=str(tmp_path / "tmp"),
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert not out.exists()
+
+
+def test_a_disk_that_fills_while_the_search_is_prepared_is_one_line(tmp_path, train, clean, monkeypatch, capsys):
+    from unrolled import candidates, cli
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "/tmp/all.fasta")
+
+    monkeypatch.setattr(candidates.Path, "write_text", full)
+    files = [str(tmp_path / "a.fa"), str(tmp_path / "b.fa")]
+    for path, records in zip(files, (train, clean), strict=True):
+        Path(path).write_bytes("".join(f">{n}\n{s}\n" for n, s in records.items()).encode())
+    monkeypatch.setattr("sys.argv", ["unrolled", "audit", "--train", files[0], "--test", files[1], "--minutes", "0"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    assert "the disk is full (/tmp/all.fasta)" in capsys.readouterr().err
+
+
+def test_the_page_holds_the_findings_and_asks_nobody(tmp_path, train, clean):
+    page = tmp_path / "audit.html"
+    odd = {"<b>&copy": train["t3"]}
+    audit(tmp_path, train, clean | odd, "--html", str(page))
+    html = page.read_text()
+    assert "Leaks: 1 of 16 test sequences" in html
+    assert "&lt;b&gt;&amp;copy" in html
+    assert "<b>&copy" not in html
+    assert "default-src 'none'" in html
+    assert not [word for word in ('src="http', "@import", "url(http") if word in html]
+
+
+@pytest.mark.browser
+def test_the_page_opens_without_a_fault(tmp_path, train, clean):
+    from playwright.sync_api import sync_playwright
+
+    page_file = tmp_path / "audit.html"
+    planted = {"copy": train["t3"], "homolog": mutant(train["t4"], 0.5)}
+    audit(tmp_path, train, clean | planted, "--html", str(page_file))
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 800})
+        faults: list[str] = []
+        page.on("console", lambda message: faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(page_file.as_uri())
+        first = page.locator("table.sortable tbody tr td").first
+        assert first.inner_text() == "copy"
+        page.locator("table.sortable th button").nth(1).click()
+        assert first.inner_text() == "homolog"
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        browser.close()
+    assert faults == []
+
+
+def test_a_short_part_is_no_finding():
+    train = pd.DataFrame({"id": ["t"], "sequence": ["MKTAYIAKQRQISFVKSH"], "label": [""]})
+    test = pd.DataFrame({"id": ["a", "b"], "sequence": ["MKTAYIAKQ", "MKTAYIAKQR"], "label": ["", ""]})
+    found = shared(train, test, "protein", both_strands=False)
+    assert found.subsequences["test"].tolist() == ["b"]
+
+
+def test_conflicts_name_all_ids_once():
+    rows = [("b", "AAA", "x"), ("a", "AAA", "y"), ("a", "AAA", "y"), ("c", "AAA", ""), ("d", "CCC", "x")]
+    found = conflicts(pd.DataFrame(rows, columns=["id", "sequence", "label"]))
+    assert found.to_dict("records") == [{"ids": "a b", "labels": "x | y"}]
+
+
+def test_the_order_of_the_training_file_does_not_matter():
+    train = pd.DataFrame({"id": [f"t{n}" for n in range(10)], "sequence": [PROTEINS[0]] * 10, "label": [""] * 10})
+    test = pd.DataFrame({"id": ["q"], "sequence": [PROTEINS[0]], "label": [""]})
+    terms = Terms(DEFINITIONS["needle"], 0.3, both_strands=False)
+    assert between(train, test, "protein", terms).facts() == between(train[::-1], test, "protein", terms).facts()
+    assert set(LETTERS) >= set(PROTEINS[0])

@@ -1,0 +1,27 @@
+"""Progress: seldom in a log, never without an end on a screen."""
+
+import sys
+
+from unrolled import progress
+
+
+def test_a_log_hears_of_each_tenth_once_work_is_long(monkeypatch, capsys):
+    clock = iter(range(0, 1000, 2))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    tell = progress.meter("aligning: pairs")
+    for done in range(1, 101):
+        tell(10 * done, 1000)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 10
+    assert lines[0] == "aligning: 10 % of 1,000 pairs, 3 min left"
+    assert lines[-1] == "aligning: 100 % of 1,000 pairs, 0 s left"
+
+
+def test_a_screen_sees_one_line_that_ends(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    tell = progress.meter("aligning: pairs")
+    tell(1, 4)
+    tell(4, 4)
+    out = capsys.readouterr().err
+    assert out.count("\n") == 1
+    assert out.endswith("left\n")
