@@ -89,7 +89,15 @@ def test_the_fixed_names_are_there(finished):
     ):
         assert (results / name).stat().st_size > 0, name
     names = {p.name for p in (finished / RUN).iterdir()}
-    assert names == {"predictions.parquet", "metrics.json", "history.csv", "run.json", "checkpoints"}
+    assert names == {
+        "predictions.parquet",
+        "metrics.json",
+        "history.csv",
+        "instruments.csv",
+        "steps.csv",
+        "run.json",
+        "checkpoints",
+    }
 
 
 def test_there_is_one_row_per_run_and_the_documented_columns(finished):

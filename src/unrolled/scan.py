@@ -127,6 +127,7 @@ class _Layer(torch.autograd.Function):
     @staticmethod
     def forward(ctx, cell, plan, window, probe, x, h0, C0, *weights):  # type: ignore[no-untyped-def]
         D, _, H = h0.shape
+        h0, C0 = h0.contiguous(), None if C0 is None else C0.contiguous()
         out = x.new_empty(plan.N, D * H)
         works = []
         for d, (W_x, W_h, b, *rest) in enumerate(_grouped(weights, D)):
