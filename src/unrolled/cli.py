@@ -5,6 +5,7 @@ Imports are inside the commands: a step that writes a table must not pay for imp
 
 import errno
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -341,6 +342,8 @@ def audit(
 
 def main() -> None:
     """Entry point: an error the user can mend is one line on stderr and status 2, not a traceback."""
+    # Leave as after an error: what is running is stopped, temporary files are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         cli(prog_name="unrolled")
     except UnrolledError as error:
