@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 REMOVED = separator.REMOVED
 SLACK = (0.9, 0.6, 0.3)  # of the tolerance: how much of it breaking may use up, what is left is for the packing
-SIZE, SHARE = 2.0, 0.5  # removals that one sequence beyond a fold's size, or beyond a class' share, is worth
+SIZE, SHARE = 2.0, 1.2  # removals that one sequence beyond a fold's size, or beyond a class' share, is worth
 
 
 @dataclass(frozen=True)
