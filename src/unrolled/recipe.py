@@ -54,7 +54,10 @@ class Training(L.LightningModule):
 
     def training_step(self, batch: Batch) -> Tensor:
         # Seeding every step makes a resumed run draw what the undisturbed one drew.
-        torch.manual_seed(int(np.random.SeedSequence([self.seed, self.global_step]).generate_state(1)[0]))
+        seed = int(np.random.SeedSequence([self.seed, self.global_step]).generate_state(1)[0])
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would keep a traceback for a GPU never used
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.manual_seed(seed)
         loss = self.loss(self.network(batch.tokens, batch.lengths), batch.targets)
         self._log("train_loss", loss, batch)
         return loss
