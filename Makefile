@@ -8,10 +8,10 @@ READY := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help setup demo test test-fast lint format bench picture lock clean
+.PHONY: help setup demo test test-fast lint format bench bench-split picture lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY) ## Create .venv and install every pinned package (once, a few minutes)
 
@@ -23,7 +23,7 @@ $(READY): requirements.lock pyproject.toml setup.py src/unrolled/kernel.cpp
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
 	@touch $@
 
-demo: $(READY) ## Run the default experiment: 22 runs on simulated proteins, one report
+demo: $(READY) ## Run the default experiment: 36 runs on simulated proteins, one report
 	@$(BIN)/snakemake --cores all --quiet rules
 	@echo; echo "The report: $(CURDIR)/results/demo/report.html"
 
@@ -50,7 +50,10 @@ picture: demo ## Take the README's picture of the report anew (needs chromium)
 		--screenshot=docs/report.png "file://$(CURDIR)/results/demo/report.html"
 
 bench: $(READY) ## Measure the recurrent core, as ratios (on an idle machine; about ten minutes)
-	@$(BIN)/python benchmarks/recurrent.py --docs docs/benchmarks.md
+	@$(BIN)/python benchmarks/recurrent.py --docs docs/speed.md
+
+bench-split: $(READY) ## Measure what splits leak and cost on real data (about two hours; SECTIONS=netgpi: minutes)
+	@$(BIN)/python benchmarks/splits.py $(SECTIONS) --docs docs/splits.md
 
 # PyTorch pins its own CUDA packages on Linux, so the lock leaves them to it: a CPU build installs none.
 lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)

@@ -4,11 +4,8 @@ Everything that is compared is timed in turns, several rounds, and the best roun
 does to one round it does to its neighbours. Speeds are of training (forward and backward) on one thread unless said.
 """
 
-import argparse
 import gc
-import json
 import multiprocessing
-import platform
 import sys
 import tempfile
 import time
@@ -16,9 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
+import sections
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.data import DataLoader
@@ -350,76 +346,15 @@ def _engines() -> list[str]:
     return ["kernel", "pytorch"] if kernel.library() is not None else ["pytorch"]
 
 
-def show(title: str, rows: list[dict]) -> None:
-    """A table on the screen."""
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for column in rows[0]:
-        table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")
-    for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in rows[0]))
-    Console().print(table)
-
-
-def markdown(found: dict, about: dict) -> str:
-    """The tables as a page of docs/."""
-    lines = ["# How fast the recurrent core is", ""]
-    lines += [
-        "Written by `make bench`; ratios measured in one run, the best of several rounds in turns. "
-        f"Commit {about['commit']}, torch {about['torch']}, {about['machine']}, {about['recurrences']}. GEMM is "
-        "torch.mm of 1024 x 1024 float32 matrices in the same run; stock is torch.nn, right-padded, batches of "
-        "similar length (3/4 T to T), malloc tuned. Shares and factors count useful work only.",
-        "",
-    ]
-    for name, rows in found.items():
-        if rows:
-            columns = list(rows[0])
-            lines += [f"## {SECTIONS[name][0]}", "", "| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-            lines += ["| " + " | ".join(_cell(row.get(c)) for c in columns) + " |" for row in rows]
-            lines.append("")
-    return "\n".join(lines).replace("[red]no[/red]", "no")
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "[red]no[/red]"
+def _about() -> str:
     return (
-        f"{value:.3g}"
-        if isinstance(value, float) and value < 100
-        else f"{value:,.0f}"
-        if isinstance(value, float)
-        else str(value)
+        f"torch {torch.__version__}, {kernel.status()}. GEMM is torch.mm of 1024 x 1024 float32 matrices in the same "
+        "run; stock is torch.nn, right-padded, batches of similar length (3/4 T to T), malloc tuned. Shares and "
+        "factors count useful work only."
     )
 
 
-def main() -> None:
-    """Run the sections asked for, show them, and write them to results/benchmarks/recurrent.json."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", help=f"which of {', '.join(SECTIONS)}; all if none is named")
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/recurrent.json"))
-    parser.add_argument("--docs", type=Path, help="write the tables to this Markdown page, too")
-    chosen = parser.parse_args()
-    unknown = set(chosen.sections) - set(SECTIONS)
-    if unknown:
-        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+if __name__ == "__main__":
     torch.set_num_threads(1)
     train.keep_memory()
-    found = json.loads(chosen.out.read_text())["sections"] if chosen.out.exists() else {}
-    for name in chosen.sections or SECTIONS:
-        title, measure = SECTIONS[name]
-        print(f"measuring: {title} ...", file=sys.stderr)
-        found[name] = measure()
-        if found[name]:
-            show(title, found[name])
-        chosen.out.parent.mkdir(parents=True, exist_ok=True)
-        about = {"commit": runs.commit(), "torch": torch.__version__, "machine": platform.machine()}
-        about["recurrences"] = kernel.status()
-        chosen.out.write_text(json.dumps({**about, "sections": found}, indent=1))
-        if chosen.docs:
-            chosen.docs.write_text(markdown(found, about))
-    print(f"wrote {chosen.out}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    main()
+    sections.main(__doc__, SECTIONS, "recurrent", "How fast the recurrent core is", _about)

@@ -202,6 +202,24 @@ def test_what_a_split_removed_is_in_no_fold(clean):
         audit.folded(clean.iloc[5:], folds)
 
 
+def test_the_gate_opens_for_what_promises_nothing_or_keeps_its_promise(clean):
+    kept, _ = audit.certify(clean, TERMS)
+    audit.gate(kept, {"group": "homology"})
+    leaking, _ = audit.certify(clean.assign(sequence=clean["sequence"].iloc[0]), TERMS)
+    for group in ("sequence", "cluster", "column", "published"):
+        audit.gate(leaking, {"group": group})
+
+
+def test_the_gate_names_the_pairs_of_a_broken_promise(clean):
+    rows = clean.copy()
+    rows.loc[1, "sequence"] = mutant(rows.loc[0, "sequence"], 0.6)
+    certificate, _ = audit.certify(rows, TERMS)
+    with pytest.raises(
+        UnrolledError, match=r"promises less than 30 % .*s000 \(fold 0\) and s001 \(fold 1\): 60\.0 %"
+    ):
+        audit.gate(certificate, {"group": "homology"})
+
+
 def test_one_fold_leaves_nothing_to_check(clean):
     with pytest.raises(UnrolledError, match="all sequences are in one fold"):
         audit.certify(clean.assign(fold=0), TERMS)

@@ -128,12 +128,15 @@ def test_broken_yaml_names_the_line(deck):
     [
         ({"fold": [5]}, "fold 5 does not exist: split 'random' has folds 0 to 4"),
         ({"split": ["published"]}, "reads column 'partition', but data 'demo' does not list it"),
+        ({"split": ["nucleotides"]}, "computes identity by 'needle-nt', which is not for protein"),
         ({"seed": []}, r"matrix\.seed"),
         ({"seed": [0, 0]}, r"matrix\.seed"),
         ({"folds": [0]}, "unknown key 'folds' in matrix; did you mean 'fold'"),
     ],
 )
 def test_an_impossible_matrix_is_one_clear_line(deck, matrix, message):
+    shutil.copy(deck.path("split", "homology30"), deck.config / "split" / "nucleotides.yaml")
+    edit(deck.path("split", "nucleotides"), definition="needle-nt")
     with pytest.raises(UnrolledError, match=message) as caught:
         deck.matrix(overlaid({"matrix": matrix}), "config/config.yaml")
     assert "\n" not in str(caught.value)

@@ -135,6 +135,19 @@ def test_progress_ends_with_every_pair():
     assert [n for n, _ in said] == sorted(n for n, _ in said)
 
 
+def test_an_interruption_ends_the_work_of_all_threads():
+    calls = []
+
+    def interrupted(done: int, of: int) -> None:
+        calls.append(done)
+        raise KeyboardInterrupt
+
+    pairs = np.zeros((200_000, 2), dtype=np.int64)
+    with pytest.raises(KeyboardInterrupt):
+        identities(["MKT"], ["MKA"], pairs, DEFINITIONS["needle"], threads=2, progress=interrupted)
+    assert len(calls) <= 2
+
+
 @names
 def test_a_definition_says_what_it_is_in_words_and_facts(name):
     found = DEFINITIONS[name]

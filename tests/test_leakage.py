@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -238,6 +239,25 @@ def test_an_mmseqs_that_fails_is_quoted_and_leaves_nothing_behind(tmp_path, trai
     assert message in done.stderr
     assert list((tmp_path / "tmp").iterdir()) == []
     assert not out.exists()
+
+
+def test_a_search_that_is_stopped_leaves_nothing_behind(tmp_path, train, clean):
+    mmseqs = tmp_path / "bin" / "mmseqs"
+    mmseqs.parent.mkdir()
+    mmseqs.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nexec sleep 60\n")
+    mmseqs.chmod(mmseqs.stat().st_mode | stat.S_IEXEC)
+    (tmp_path / "tmp").mkdir()
+    files = fasta(tmp_path / "a.fa", train), fasta(tmp_path / "b.fa", clean)
+    command = [sys.executable, "-m", "unrolled", "audit", "--train", str(files[0]), "--test", str(files[1])]
+    env = os.environ | {"PATH": f"{mmseqs.parent}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(tmp_path / "tmp")}
+    with subprocess.Popen([*command, "--minutes", "0"], env=env, stderr=subprocess.DEVNULL) as running:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "started").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(list((tmp_path / "tmp").iterdir())) == 1
+        running.terminate()
+        assert running.wait(timeout=20) == 128 + 15
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_a_disk_that_fills_while_the_search_is_prepared_is_one_line(tmp_path, train, clean, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """The workflow as its users run it: from nothing to a report, reruns, kills, clear errors."""
 
+import json
 import os
 import shutil
 import signal
@@ -40,7 +41,7 @@ def make_small(project: Path) -> None:
         path = project / f"config/model/{model}.yaml"
         path.write_text(path.read_text().replace("d_h: 64", "d_h: 8"))
     config = yaml.safe_load((project / "config/config.yaml").read_text())
-    matrix = config["matrix"] | {"model": ["majority", "kmer", "rnn", "lstm"], "seed": [0]}
+    matrix = config["matrix"] | {"model": ["majority", "kmer", "besthit", "rnn", "lstm"], "seed": [0]}
     edit(project / "config/config.yaml", matrix=matrix, train={"max_epochs": 3}, resamples=200)
 
 
@@ -86,6 +87,8 @@ def test_the_fixed_names_are_there(finished):
         "data/demo/table.parquet",
         "data/demo/random/folds.parquet",
         "data/demo/cluster30/folds.parquet",
+        "data/demo/homology30/removed.csv",
+        "data/demo/random/certificate.json",
     ):
         assert (results / name).stat().st_size > 0, name
     names = {p.name for p in (finished / RUN).iterdir()}
@@ -102,7 +105,7 @@ def test_the_fixed_names_are_there(finished):
 
 def test_there_is_one_row_per_run_and_the_documented_columns(finished):
     runs = pd.read_csv(finished / "results/demo/tables/runs.csv")
-    assert len(runs) == 2 * (2 + 2)  # splits x (baselines + networks)
+    assert len(runs) == 3 * (3 + 2)  # splits x (baselines + networks)
     assert {"data", "split", "model", "fold", "seed", "macro_f1", "params", "seconds", "peak_memory_mb"} <= set(runs)
     summary = pd.read_csv(finished / "results/demo/tables/summary.csv")
     assert summary.columns.tolist() == ["data", "split", "model", "metric", "mean", "low", "high", "n"]
@@ -135,15 +138,16 @@ def test_touching_a_card_reruns_nothing(mine):
 def test_editing_a_model_card_retrains_that_model_only(mine):
     edit(mine / "config/model/lstm.yaml", title="LSTM, edited")
     jobs = planned(mine)
-    assert jobs == {"train": 2, "evaluate": 2, "compare": 1, "report": 1, "all": 1}
+    assert jobs == {"train": 3, "evaluate": 3, "compare": 1, "report": 1, "all": 1}
 
 
 def test_editing_a_split_card_leaves_the_other_split_alone(mine):
     edit(mine / "config/split/random.yaml", seed=1)
     jobs = planned(mine)
-    assert jobs["folds"] == 1
+    assert jobs["folds"] == jobs["certificate"] == 1
     assert jobs["train"] == 2
     assert "cluster" not in jobs
+    assert "neighbours" not in jobs
 
 
 def test_another_wandb_mode_or_mirror_reruns_nothing(mine):
@@ -155,8 +159,46 @@ def test_another_wandb_mode_or_mirror_reruns_nothing(mine):
 def test_another_training_setting_retrains_the_networks_but_not_the_baselines(mine):
     edit(mine / "config/config.yaml", train={"max_epochs": 4})
     jobs = planned(mine)
-    assert jobs["train"] == 4
+    assert jobs["train"] == 6
     assert "baseline" not in jobs
+
+
+def test_a_homology_split_leaks_nothing_and_the_others_say_how_much(finished):
+    found = {
+        split: json.loads((finished / f"results/data/demo/{split}/certificate.json").read_text())
+        for split in ("random", "cluster30", "homology30")
+    }
+    assert {one["method"] for one in found.values()} == {"exhaustive"}
+    assert (
+        found["homology30"]["above_threshold"]
+        == 0
+        < found["cluster30"]["share_above"]
+        < found["random"]["share_above"]
+    )
+    folds = pd.read_parquet(finished / "results/data/demo/homology30/folds.parquet")
+    removed = pd.read_csv(finished / "results/data/demo/homology30/removed.csv")
+    assert sorted(folds.loc[folds["fold"].isna(), "id"]) == removed["id"].tolist()
+    report = (finished / "results/demo/report.html").read_text()
+    assert found["random"]["statement"] in report
+
+
+def test_nothing_is_trained_on_a_homology_split_that_leaks(mine):
+    """The gate: a sequence that somebody moved to another fold than its relatives stops the workflow."""
+    path = mine / "results/data/demo/homology30/folds.parquet"
+    folds = pd.read_parquet(path)
+    near = pd.read_parquet(mine / "results/data/demo/homology30/neighbours.parquet").set_index("first")["second"]
+    place = folds.set_index("id")["fold"]
+    moved = next(a for a, b in near.items() if place[a] == place[b])
+    folds.loc[folds["id"] == moved, "fold"] = (place[moved] + 1) % 5
+    folds.to_parquet(path)
+    run = "results/demo/runs/demo/homology30/lstm/fold0-seed0/run.json"
+    before = (mine / run).stat().st_mtime_ns
+    done = snakemake(mine, "--rerun-triggers", "mtime", "--", run)
+    assert done.returncode != 0
+    said = (mine / "results/data/demo/homology30/logs/certificate.log").read_text()
+    assert "the split promises less than 30 % identity (local80)" in said
+    assert moved in said
+    assert (mine / run).stat().st_mtime_ns == before
 
 
 def test_a_forced_run_gives_the_same_bytes(mine, finished):

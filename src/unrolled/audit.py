@@ -17,6 +17,7 @@ from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
 from unrolled.identity import DEFAULT, Definition, Progress, check_threshold, definition
 from unrolled.nearest import CONFIDENCE, Crossing, Sample, cross
+from unrolled.table import refuse
 
 LISTED = 1000  # offenders in a certificate, the worst first; all are in identity.parquet
 
@@ -100,6 +101,25 @@ def write(folder: Path, certificate: dict[str, Any], nearest: pd.DataFrame) -> N
     with atomic(folder / "identity.parquet") as tmp:
         nearest.to_parquet(tmp, index=False)
     write_json(folder / "certificate.json", certificate)
+
+
+def gate(certificate: dict[str, Any], card: dict[str, Any]) -> None:
+    """Raise UnrolledError, naming the worst pairs, if the split card promises no relatives across folds but has some.
+
+    Other splits promise nothing: their certificate says how much they leak.
+    """
+    if card["group"] != "homology" or not certificate["above_threshold"]:
+        return
+    pairs = (
+        f"{o['id']} (fold {o['fold']}) and {o['nearest']} (fold {o['nearest_fold']}): {100 * o['identity']:.1f} %"
+        for o in certificate["offenders"]
+    )
+    refuse(
+        f"the split promises less than {100 * certificate['threshold']:g} % identity ({certificate['definition']}) "
+        "between folds, but sequences in different folds reach it",
+        pairs,
+        "Raise the card's `minutes`, so that every pair is compared when the folds are made.",
+    )
 
 
 def folds_hash(folds: pd.DataFrame) -> str:

@@ -127,6 +127,10 @@ def _impossible(matrix: Mapping[str, Sequence[Any]], cards: Mapping[str, Mapping
         column = card.get("column")
         if column and column not in source.get("keep", []):
             yield f"split '{split}' reads column '{column}', but data '{data}' does not list it under `keep:`"
+        nucleotide = str(card.get("definition", "")).endswith("-nt")
+        if "definition" in card and nucleotide != (source["alphabet"] != "protein"):
+            named = f"'{card['definition']}', which is not for {source['alphabet']}"
+            yield f"split '{split}' computes identity by {named}"
 
 
 def _explain(fault: ValidationError) -> str:

@@ -5,6 +5,7 @@ Imports are inside the commands: a step that writes a table must not pay for imp
 
 import errno
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,7 +35,9 @@ def cli() -> None:
     The workflow (`snakemake --cores all`) calls these commands one after the other; each works on its own too:
 
     \b
-      fetch -> table -> cluster -> folds -> train, baseline -> evaluate -> compare -> report
+      fetch -> table -> cluster, neighbours -> folds -> certify -> train, baseline -> evaluate -> compare -> report
+
+    `audit` and `split` work on anybody's FASTA files, without a workflow.
     """
 
 
@@ -104,28 +107,55 @@ def cluster(table: Path, data_card: Path, identity: float, coverage: float, thre
 
 @cli.command()
 @click.option("--table", required=True, type=EXISTING, help="table.parquet")
+@click.option("--data-card", required=True, type=EXISTING, help="config/data/<name>.yaml: alphabet, strands.")
+@click.option("--split-card", required=True, type=EXISTING, help="config/split/<name>.yaml: definition, identity.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--out", required=True, type=FILE, help="neighbours.parquet: first, second, identity")
+def neighbours(table: Path, data_card: Path, split_card: Path, threads: int, out: Path) -> None:
+    """Find all pairs at or above the identity threshold.
+
+    Every pair is proved to lie below it or aligned, while that fits the card's budget; else the pairs that the most
+    sensitive search proposes are aligned.
+    """
+    from unrolled import neighbours as found
+    from unrolled import table as tables
+    from unrolled.files import atomic
+
+    edges = found.of_table(tables.read(table), _yaml(data_card), _yaml(split_card), threads=threads, say=_say)
+    with atomic(out) as tmp:
+        edges.to_parquet(tmp, index=False)
+    _say(f"{len(edges):,} neighbours; {edges.attrs['method']}")
+
+
+@cli.command()
+@click.option("--table", required=True, type=EXISTING, help="table.parquet")
 @click.option("--data-card", required=True, type=EXISTING, help="config/data/<name>.yaml, for the task.")
 @click.option("--split-card", required=True, type=EXISTING, help="config/split/<name>.yaml")
 @click.option("--clusters", type=EXISTING, help="clusters.parquet, where the card groups by cluster.")
-@click.option("--out", required=True, type=FOLDER, help="Folder for folds.parquet and split.json.")
-def folds(table: Path, data_card: Path, split_card: Path, clusters: Path | None, out: Path) -> None:
+@click.option("--neighbours", type=EXISTING, help="neighbours.parquet, where the card groups by homology.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--out", required=True, type=FOLDER, help="Folder for folds.parquet, removed.csv and split.json.")
+def folds(
+    table: Path,
+    data_card: Path,
+    split_card: Path,
+    clusters: Path | None,
+    neighbours: Path | None,
+    threads: int,
+    out: Path,
+) -> None:
     """Assign whole groups to balanced folds."""
     import pandas as pd
 
     from unrolled import split
     from unrolled import table as tables
-    from unrolled.files import atomic, write_json
 
     frame, card, task = tables.read(table), _yaml(split_card), _yaml(data_card)["task"]
     groups = pd.read_parquet(clusters) if clusters else None
-    made = split.make_folds(frame, card, task, groups)
-    with atomic(out / "folds.parquet") as tmp:
-        made.to_parquet(tmp, index=False)
-    names = {"data": data_card.stem, "split": split_card.stem}
-    facts = {"title": card["title"], "group": card["group"], "identity": card.get("identity")}
-    tools = {"mmseqs": groups.attrs["mmseqs"]} if groups is not None else {}
-    said = split.summary(frame, made, task)
-    write_json(out / "split.json", names | facts | said | {"tools": tools})
+    edges = pd.read_parquet(neighbours) if neighbours else None
+    made = split.make(frame, card, task, clusters=groups, neighbours=edges, threads=threads)
+    said = {"data": data_card.stem, "split": split_card.stem} | made.facts
+    split.write(out, made, said)
     for sentence in split.warnings(said):
         _say(f"warning: {sentence}")
     _say(f"{said['n']:,} sequences in {said['n_groups']:,} groups, folds of {[f['n'] for f in said['folds']]}")
@@ -161,6 +191,7 @@ def certify(
     names = {"data": data_card.stem, "split": split_card.stem}
     audit.write(out, names | certificate, nearest)
     _say(certificate["statement"])
+    audit.gate(certificate, _yaml(split_card))
 
 
 @cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
@@ -356,8 +387,50 @@ def audit(
     context.exit(1 if found.leaks else 0)
 
 
+@cli.command()
+@click.argument("fasta", type=FILE)
+@click.option("--labels", type=FILE, help="CSV or TSV with columns id and label; else `label=` of the headers.")
+@click.option("--multilabel", is_flag=True, help='Labels are lists, joined by "|".')
+@click.option(
+    "--threshold", type=float, help="Identity that no two folds may share.  [default: 0.3; nucleotides 0.8]"
+)
+@click.option("--folds", default=5, show_default=True, type=click.IntRange(2))
+@click.option("--definition", help="How identity is computed: local80, needle ...  [default: local80]")
+@click.option("--alphabet", type=click.Choice(["protein", "dna", "rna"]), help="Default: what the letters say.")
+@click.option("--single-stranded", is_flag=True, help="Nucleotides: do not compare the other strand.")
+@click.option(
+    "--removal", default=0.05, show_default=True, type=click.FloatRange(0, 1), help="Share at most removed."
+)
+@click.option("--minutes", default=60.0, show_default=True, type=click.FloatRange(0), help="Budget, of one core.")
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--out", required=True, type=FOLDER, help="Folder for folds.csv, removed.csv and certificate.json.")
+def split(fasta: Path, labels: Path | None, minutes: float, out: Path, **asked: Any) -> None:
+    """Split anybody's FASTA file into folds without relatives across them.
+
+    Folds are even in size and labels. Where a family is too large for that, the fewest sequences that break it are
+    removed, and listed with the reason. The exit status is 0 if the audit finds no relatives across folds, 1 if it
+    does, 2 if the file cannot be split.
+
+    \b
+    Example:
+      unrolled split my.fasta --labels my.csv --threshold 0.3 --folds 5 --out my-split
+    """
+    from unrolled import own
+
+    request = own.Request(**asked, budget=60 * minutes)
+    frame, alphabet = own.read(fasta, labels, request)
+    made, certificate = own.split(frame, alphabet, request, say=_say)
+    own.write(out, made, certificate)
+    _say(f"{certificate['split']['kept']:,} sequences in {request.folds} folds, {len(made.removed):,} removed: {out}")
+    click.echo(certificate["statement"])
+    click.get_current_context().exit(1 if certificate["above_threshold"] else 0)
+
+
 def main() -> None:
     """Entry point: an error the user can mend is one line on stderr and status 2, not a traceback."""
+    # Leave as after an error: what is running is stopped, temporary files are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         cli(prog_name="unrolled")
     except UnrolledError as error:

@@ -150,10 +150,10 @@ def split_facts(tables: Tables) -> Grid:
         fact = tables.folds[split]
         tools = ", ".join(f"{name} {version}" for name, version in (fact.get("tools") or {}).items())
         identity = math.nan if fact.get("identity") is None else 100 * fact["identity"]
-        sizes = _cells(fact, "n", "n_groups", "largest_group", digits=0)
+        sizes = [_cell(fact.get(name, 0), 0) for name in ("n", "removed", "n_groups", "largest_group")]
         rows.append([_cell(split), *_cells(fact, "title", "group"), _cell(identity, 0), *sizes, _cell(tools or "–")])
-    head = ["split", "meaning", "grouped by", "identity, %", "sequences", "groups", "largest group", "tools"]
-    return Grid("The splits", head, rows)
+    head = ["split", "meaning", "grouped by", "identity, %", "sequences", "removed", "groups"]
+    return Grid("The splits", [*head, "largest group", "tools"], rows)
 
 
 def leakage(tables: Tables) -> Grid:

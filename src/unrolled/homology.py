@@ -6,9 +6,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from unrolled.errors import UnrolledError
 
@@ -67,6 +70,31 @@ def cluster(
     rows = representative.fillna(pd.Series(range(len(table)))).astype(int)
     ids = table["id"].reset_index(drop=True)
     return pd.DataFrame({"id": ids, "group": ids.iloc[rows].to_numpy()})
+
+
+def best_hits(
+    queries: Sequence[str], targets: Sequence[str], *, nucleotide: bool = False, threads: int = 1
+) -> NDArray[np.int64]:
+    """Row of the target with the highest bit score for each query, by `mmseqs easy-search` with its defaults.
+
+    Returns:
+        (Q,) rows, the lowest of equals; -1 where nothing is found with an E-value below 0.001.
+    """
+    best = np.full(len(queries), -1, dtype=np.int64)
+    with tempfile.TemporaryDirectory(prefix="unrolled-mmseqs-") as folder:
+        here = Path(folder)
+        files = [here / "queries.fasta", here / "targets.fasta", here / "hits.tsv", here / "tmp"]
+        for path, sequences in zip(files, (queries, targets), strict=False):
+            path.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(sequences)), encoding="ascii")
+        kind = ["--search-type", "3", "--strand", "2"] if nucleotide else []
+        settings = ["--format-output", "query,target,bits", "--threads", str(threads), "-v", "1"]
+        run([str(mmseqs()), "easy-search", *map(str, files), *kind, *settings])
+        if files[2].stat().st_size == 0:
+            return best
+        hits = pd.read_csv(files[2], sep="\t", header=None, names=["query", "target", "bits"])
+    hits = hits.sort_values(["query", "bits", "target"], ascending=[True, False, True]).drop_duplicates("query")
+    best[hits["query"]] = hits["target"]
+    return best
 
 
 def run(command: list[str]) -> str:

@@ -83,8 +83,12 @@ def identities(
                     progress(done, len(pairs))
 
     with ThreadPoolExecutor(threads) as pool:
-        for task in [pool.submit(work) for _ in range(threads)]:
-            task.result()
+        try:
+            for task in [pool.submit(work) for _ in range(threads)]:
+                task.result()
+        finally:
+            for _ in blocks:  # after an error or an interruption no thread finds another one
+                pass
     return found
 
 

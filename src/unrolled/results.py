@@ -108,9 +108,14 @@ class Tables:
 
     @property
     def headline(self) -> str:
-        """The split of the verdict: the one of lowest identity; random only if it is alone."""
+        """The split of the verdict: the one found to leak least, then that of lowest identity; random only if alone."""
         others = [split for split in self.splits if split != self.random] or list(self.splits)
-        return min(others, key=lambda split: self.folds.get(split, {}).get("identity") or math.inf)
+
+        def leak(split: str) -> tuple[float, float]:
+            identity = self.folds.get(split, {}).get("identity")
+            return self.certificates.get(split, {"share_above": math.inf})["share_above"], identity or math.inf
+
+        return min(others, key=leak)
 
 
 def difference(frame: pd.DataFrame, axis: str, first: str, second: str) -> Interval:

@@ -48,15 +48,18 @@ class Material:
 def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
     """Read a table and its folds; test on `fold`, validate on the next, train on the rest.
 
+    A sequence whose fold is missing was removed by the split, and takes no part.
+
     Sequences beyond the card's `max_length` keep both termini (`table.shorten`) and are counted.
 
     Raises:
         UnrolledError: the folds belong to another table, or the training part has fewer than two classes.
     """
-    frame = tables.read(table).merge(pd.read_parquet(folds), on="id", how="left", validate="1:1")
-    if frame["fold"].isna().any():
-        lost = frame["id"][frame["fold"].isna()].iloc[0]
-        raise UnrolledError(f"{folds}: sequence '{lost}' of {table} is in no fold; build the split again")
+    sequences, placed = tables.read(table), pd.read_parquet(folds)
+    lost = sequences["id"][~sequences["id"].isin(placed["id"])]
+    if len(lost):
+        raise UnrolledError(f"{folds}: sequence '{lost.iloc[0]}' of {table} is in no fold; build the split again")
+    frame = sequences.merge(placed[placed["fold"].notna()].astype({"fold": "int64"}), on="id", validate="1:1")
     k = int(frame["fold"].max()) + 1
     if not 0 <= fold < k:
         raise UnrolledError(f"{folds}: there is no fold {fold}; there are 0 to {k - 1}")

@@ -169,7 +169,7 @@ def _family(home: str, divergence: float, rng: Generator) -> Family:
     background = _numbers(BACKGROUND)
     composition = rng.dirichlet(COMPOSITION * background / background.sum())
     chances = _replacements(composition)
-    length = int(rng.integers(48, 70) + 60 * rng.random() ** 2)
+    length = int(rng.integers(70, 100) + 70 * rng.random() ** 2)
     root = _draw(np.tile(composition.cumsum(), (length, 1)), rng)
     branches = divergence * (0.1 + 0.45 * rng.random(rng.integers(1, 4)))
     ancestors = [_evolve(root, branch, chances, rng) for branch in branches]

@@ -1,6 +1,7 @@
 """Folds: whole groups, balanced in size and in every class, deterministic per seed."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from unrolled import table as tables
+from unrolled.disjoint import REMOVAL, Split, disjoint
+from unrolled.disjoint import warnings as disjoint_warnings
 from unrolled.errors import UnrolledError
+from unrolled.files import atomic, write_json
 
 Card = dict[str, Any]
 
@@ -68,9 +72,69 @@ def make_folds(table: pd.DataFrame, card: Card, task: str, clusters: pd.DataFram
     return pd.DataFrame({"id": table["id"], "group": group, "fold": balance(codes, labels, k, card.get("seed", 0))})
 
 
+def make(
+    table: pd.DataFrame,
+    card: Card,
+    task: str,
+    *,
+    clusters: pd.DataFrame | None = None,
+    neighbours: pd.DataFrame | None = None,
+    threads: int = 1,
+) -> Split:
+    """The folds that a split card asks for, removals, and what `split.json` says of them.
+
+    Args:
+        clusters: id and group, where the card groups by cluster; `attrs` name the tool.
+        neighbours: first, second and identity, where the card groups by homology; `attrs` say how they were found.
+
+    Raises:
+        UnrolledError: as `make_folds` and `disjoint.disjoint`.
+    """
+    nothing = pd.DataFrame({"id": [], "reason": []}, dtype="str")
+    if card["group"] == "homology":
+        made = _homology(table, card, task, neighbours, threads)
+    else:
+        made = Split(make_folds(table, card, task, clusters), nothing, {})
+    tools = {"mmseqs": clusters.attrs["mmseqs"]} if clusters is not None else {}
+    facts = {"title": card["title"], "group": card["group"], "identity": card.get("identity")}
+    said = facts | summary(table, made.kept, task) | made.facts | {"tools": tools}
+    return Split(made.folds, made.removed, said)
+
+
+def write(folder: Path, made: Split, facts: dict[str, Any]) -> None:
+    """Write folds.parquet, removed.csv and split.json."""
+    with atomic(folder / "folds.parquet") as tmp:
+        made.folds.to_parquet(tmp, index=False)
+    with atomic(folder / "removed.csv") as tmp:
+        made.removed.to_csv(tmp, index=False, lineterminator="\n", encoding="utf-8")
+    write_json(folder / "split.json", facts)
+
+
+def _homology(table: pd.DataFrame, card: Card, task: str, neighbours: pd.DataFrame | None, threads: int) -> Split:
+    if neighbours is None:
+        raise UnrolledError("this split separates relatives: pass the neighbours of the table (`--neighbours`)")
+    rows = table.sort_values("id", ignore_index=True)
+    row = pd.Series(rows.index, index=rows["id"])
+    ends = [row.reindex(neighbours[end]) for end in ("first", "second")]
+    if any(end.isna().any() for end in ends):
+        raise UnrolledError("the neighbours belong to another table: some are not in this one")
+    made = disjoint(
+        rows["id"].tolist(),
+        tables.target_matrix(rows["target"], tables.classes(rows, task), task),
+        np.c_[ends[0], ends[1]].astype(np.int64),
+        neighbours["identity"].to_numpy(),
+        k=card["folds"],
+        removal=card.get("removal", REMOVAL),
+        seed=card.get("seed", 0),
+        threads=threads,
+    )
+    return Split(made.folds, made.removed, made.facts | {"neighbours": dict(neighbours.attrs)})
+
+
 def summary(table: pd.DataFrame, folds: pd.DataFrame, task: str) -> dict[str, Any]:
-    """What `split.json` says of the folds: their sizes, groups and class counts."""
+    """What `split.json` says of the folds: their sizes, groups and class counts; removed sequences count nowhere."""
     names = tables.classes(table, task)
+    table = table.set_index("id").loc[folds["id"]]
     labels = tables.target_matrix(table["target"], names, task)  # (N, K)
     sizes = folds["group"].value_counts()
 
@@ -89,13 +153,14 @@ def summary(table: pd.DataFrame, folds: pd.DataFrame, task: str) -> dict[str, An
 
 
 def warnings(summary: dict[str, Any]) -> list[str]:
-    """Sentences about classes that some fold lacks: there they can be neither learned nor scored."""
+    """Sentences about uneven folds, and about classes that some fold lacks: neither learned nor scored there."""
     lacking: dict[str, list[int]] = {}
     for fold in summary["folds"]:
         for name, n in fold["classes"].items():
             if n == 0:
                 lacking.setdefault(name, []).append(fold["fold"])
-    return [f"class '{name}' does not occur in fold(s) {_listed(f)}" for name, f in lacking.items()]
+    uneven = disjoint_warnings(summary) if "even" in summary else []
+    return uneven + [f"class '{name}' does not occur in fold(s) {_listed(f)}" for name, f in lacking.items()]
 
 
 def _listed(values: Sequence[int]) -> str:

@@ -29,9 +29,12 @@ LOG = f"{RESULTS}/logs/{{data}}.{{split}}.{{model}}.fold{{fold}}-seed{{seed}}"
 BENCHMARK = f"{RESULTS}/benchmarks/{{data}}.{{split}}.{{model}}.fold{{fold}}-seed{{seed}}.tsv"
 SPLIT = "results/data/{data}/{split}"
 CLUSTERED = [name for name, card in CARDS["split"].items() if card["group"] == "cluster"]
+SEPARATED = [name for name, card in CARDS["split"].items() if card["group"] == "homology"]
 OTHER_TABLES = ["models", "splits", "bands", "history", "classes", "confusion", "calibration"]
 # Where the runs are tracked is given as resources of the rules: changing it is no reason to train again.
 WANDB = {"mode": "offline", "project": "unrolled"} | config.get("wandb", {})
+# Steps of two splits side by side keep the cores busier than those of one.
+HALF = max(1, (workflow.cores or 8) // 2)
 MATRIX = json.dumps(config["matrix"])
 SOURCE = Path(os.path.relpath(Path(unrolled.__file__).parent))
 

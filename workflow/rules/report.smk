@@ -4,7 +4,8 @@
 rule compare:
     input:
         metrics=from_runs("metrics.json"),
-        code=code("compare", "bootstrap", "metrics"),
+        identity=expand("results/data/{data}/{split}/identity.parquet", data=CARDS["data"], split=CARDS["split"]),
+        code=code("compare", "bands", "bootstrap", "metrics"),
     output:
         runs=report(f"{RESULTS}/tables/runs.csv", category="Tables", caption="../report/tables.rst"),
         summary=report(f"{RESULTS}/tables/summary.csv", category="Tables", caption="../report/tables.rst"),
@@ -36,9 +37,14 @@ rule report:
             data=CARDS["data"],
             split=CARDS["split"],
         ),
+        certificates=expand(
+            "results/data/{data}/{split}/certificate.json",
+            data=CARDS["data"],
+            split=CARDS["split"],
+        ),
         code=[
             *code("report", "verdict", "takeaways", "grids", "wording", "results"),
-            *code("plots", "model_plots", "class_plots", "panels", "looks", "svg"),
+            *code("plots", "model_plots", "class_plots", "leak_plots", "panels", "looks", "svg"),
             *map(str, sorted(SOURCE.glob("templates/*"))),
         ],
     output:

@@ -1,4 +1,4 @@
-# The table -> clusters -> folds. The audit of a split, whose certificate will gate training, takes its place here.
+# The table -> clusters, or pairs of neighbours -> folds -> the certificate, without which nothing is trained.
 
 
 rule cluster:
@@ -16,7 +16,7 @@ rule cluster:
         split=one_of(CLUSTERED),
     conda:
         "../../envs/tools.yaml"
-    threads: 2
+    threads: HALF
     resources:
         mem_mb=4000,
         runtime="4h",
@@ -28,26 +28,90 @@ rule cluster:
         "--coverage {params.coverage} --threads {threads} --out {output:q} > {log:q} 2>&1"
 
 
+rule neighbours:
+    input:
+        table="results/data/{data}/table.parquet",
+        data_card="config/data/{data}.yaml",
+        split_card="config/split/{split}.yaml",
+        code=code("neighbours", "bounds", "candidates", "definitions", "identity", "pairwise"),
+    output:
+        f"{SPLIT}/neighbours.parquet",
+    log:
+        f"{SPLIT}/logs/neighbours.log",
+    benchmark:
+        f"{SPLIT}/benchmarks/neighbours.tsv"
+    wildcard_constraints:
+        split=one_of(SEPARATED),
+    conda:
+        "../../envs/tools.yaml"
+    threads: HALF
+    resources:
+        mem_mb=4000,
+        runtime="4h",
+    shell:
+        "unrolled neighbours --table {input.table:q} --data-card {input.data_card:q} "
+        "--split-card {input.split_card:q} --threads {threads} --out {output:q} > {log:q} 2>&1"
+
+
 rule folds:
     input:
         table="results/data/{data}/table.parquet",
         data_card="config/data/{data}.yaml",
         split_card="config/split/{split}.yaml",
         clusters=branch(lambda w: w.split in CLUSTERED, then=f"{SPLIT}/clusters.parquet"),
-        code=code("split", "table"),
+        neighbours=branch(lambda w: w.split in SEPARATED, then=f"{SPLIT}/neighbours.parquet"),
+        code=code(
+            "split",
+            "table",
+            "disjoint",
+            "partition",
+            "balancing",
+            "separator",
+            "coarse",
+            "exact",
+        ),
     output:
         folds=f"{SPLIT}/folds.parquet",
+        removed=f"{SPLIT}/removed.csv",
         summary=f"{SPLIT}/split.json",
     log:
         f"{SPLIT}/logs/folds.log",
     conda:
         "../../envs/tools.yaml"
+    threads: HALF
     resources:
         mem_mb=2000,
         runtime="1h",
     params:
         folder=subpath(output.folds, parent=True),
-        clusters=lambda w, input: (f"--clusters {input.clusters}" if input.clusters else ""),
+        groups=lambda w, input: [f"--{kind} {input[kind]}" for kind in ("clusters", "neighbours") if input[kind]],
     shell:
         "unrolled folds --table {input.table:q} --data-card {input.data_card:q} "
-        "--split-card {input.split_card:q} {params.clusters} --out {params.folder:q} > {log:q} 2>&1"
+        "--split-card {input.split_card:q} {params.groups} --threads {threads} --out {params.folder:q} > {log:q} 2>&1"
+
+
+rule certificate:
+    input:
+        table="results/data/{data}/table.parquet",
+        folds=f"{SPLIT}/folds.parquet",
+        data_card="config/data/{data}.yaml",
+        split_card="config/split/{split}.yaml",
+        code=code("audit", "nearest", "candidates", "definitions", "identity", "pairwise"),
+    output:
+        certificate=f"{SPLIT}/certificate.json",
+        identity=f"{SPLIT}/identity.parquet",
+    log:
+        f"{SPLIT}/logs/certificate.log",
+    benchmark:
+        f"{SPLIT}/benchmarks/certificate.tsv"
+    conda:
+        "../../envs/tools.yaml"
+    threads: HALF
+    resources:
+        mem_mb=4000,
+        runtime="4h",
+    params:
+        folder=subpath(output.certificate, parent=True),
+    shell:
+        "unrolled certify --table {input.table:q} --folds {input.folds:q} --data-card {input.data_card:q} "
+        "--split-card {input.split_card:q} --threads {threads} --out {params.folder:q} > {log:q} 2>&1"

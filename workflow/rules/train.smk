@@ -6,6 +6,7 @@ rule train:
     input:
         table="results/data/{data}/table.parquet",
         folds="results/data/{data}/{split}/folds.parquet",
+        certificate="results/data/{data}/{split}/certificate.json",
         data_card="config/data/{data}.yaml",
         model_card="config/model/{model}.yaml",
         recipe="config/train.yaml",
@@ -63,9 +64,10 @@ rule baseline:
     input:
         table="results/data/{data}/table.parquet",
         folds="results/data/{data}/{split}/folds.parquet",
+        certificate="results/data/{data}/{split}/certificate.json",
         data_card="config/data/{data}.yaml",
         model_card="config/model/{model}.yaml",
-        code=code("baselines", "runs", "table"),
+        code=code("baselines", "homology", "runs", "table"),
     output:
         predictions=f"{RUN}/predictions.parquet",
         run=f"{RUN}/run.json",

@@ -1,0 +1,276 @@
+"""Proofs that pairs lie below an identity threshold, far cheaper than their alignments.
+
+Let A be the alignment that a definition chooses: its score S is the best. Add a small bonus for every identical pair
+of letters and for every column, and let S' be the best score then. A is still there, so S' >= S + bonus(A). At or
+above the threshold bonus(A) is at least `need`; so S' < S + need proves that A is below it, whichever of equally good
+alignments an aligner reports. With m identical pairs, lengths n1 and n2, threshold t, multipliers l and u:
+
+    local, coverage v    bonus = l (m - t columns) + u columns                  need = u v min(n1, n2)
+    global               bonus = l (m + t pairs), as columns = n1 + n2 - pairs  need = l t (n1 + n2)
+
+Two scores without traceback decide, those of 32 pairs side by side (Rognes 2011, doi:10.1186/1471-2105-12-221).
+"""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.definitions import Definition
+from unrolled.identity import Progress, reverse_complement
+from unrolled.jit import compiled
+
+Ints = NDArray[np.int64]
+Numbers = NDArray[np.floating[Any]]
+
+LANES = 32  # pairs side by side: enough for full vectors
+TILE = 100  # places of the targets at a time: two rows of a tile and its scores fit into a core's first cache
+STEPS = 100  # the threshold is rounded down to a multiple of 1 / STEPS, so that all scores are whole numbers
+IDENTICAL, COLUMN = 0.5, 0.1  # l and u in score units: what left the fewest doubts of those tried
+UNIT = round(STEPS / IDENTICAL)  # whole numbers to one unit, which is half a unit of the matrix
+NEVER = -1e9  # a score that no alignment has
+
+
+class Scheme(NamedTuple):
+    """Scores in whole numbers."""
+
+    pair: Numbers  # (A, A) of two letters
+    opened: Any  # cost of a gap's first letter
+    extended: Any  # cost of each further one
+    floor: Any  # 0: an alignment may start anywhere (local)
+
+
+@dataclass(frozen=True)
+class Test:
+    """What decides: the definition's own scheme, the one with the bonus, and `need` per letter."""
+
+    letters: str
+    plain: Scheme
+    bonus: Scheme
+    per_letter: float  # of both sequences together
+    per_shorter: float  # of the shorter one
+    longest: int  # of the shorter one, so that all scores are exact
+
+
+def doubts(
+    sequences: Sequence[str],
+    definition: Definition,
+    threshold: float,
+    *,
+    both_strands: bool = False,
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> Ints:
+    """All pairs of rows that may be at or above `threshold`, (P, 2), first < second, sorted.
+
+    Every other pair is proved to be below it. Memory is that of the answer and of `LANES` sequences a thread.
+
+    Args:
+        sequences: upper-case, without gaps.
+        both_strands: nucleotides: a pair counts if either strand may.
+        progress: called with (cells done, cells in all) of the score tables, from any thread.
+    """
+    order = np.array(sorted(range(len(sequences)), key=lambda row: (-len(sequences[row]), row)), dtype=np.int64)
+    lengths = np.array([len(sequences[row]) for row in order], dtype=np.int64)
+    tasks = _tasks(lengths, definition, threshold)
+    tests = {kind: _test(definition, threshold, kind) for kind in (np.float32, np.float64)}
+    letters = tests[np.float32].letters
+    rows = [sequences[row] for row in order]
+    strands = [_coded(rows, letters, definition)]
+    if both_strands:
+        strands.append(_coded([reverse_complement(s) for s in rows], letters, definition))
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    total, done, lock = len(strands) * sum(task.cells for task in tasks), 0, threading.Lock()
+
+    def one(task: Task) -> Ints:
+        nonlocal done
+        queries, targets = np.arange(task.first, task.last), np.arange(task.last - task.width, task.last)
+        # The targets are the shorter ones, so they bound the scores.
+        test = tests[np.float32 if lengths[targets[0]] <= tests[np.float32].longest else np.float64]
+        need = test.per_letter * (lengths[queries][:, None] + lengths[targets])
+        need = need + test.per_shorter * np.minimum(lengths[queries][:, None], lengths[targets])
+        maybe = queries[:, None] < targets
+        gains = [_gains(strands[0], each, starts, queries, targets, test.plain, test.bonus) for each in strands]
+        maybe &= np.maximum.reduce(gains)[:, : task.width] > need - 0.5
+        with lock:
+            done += len(strands) * task.cells
+            if progress:
+                progress(done, total)
+        q, t = np.nonzero(maybe)
+        return np.sort(order[np.c_[queries[q], targets[t]]], axis=1)
+
+    with ThreadPoolExecutor(threads) as pool:
+        found = np.concatenate([np.empty((0, 2), dtype=np.int64), *pool.map(one, tasks)])
+    return found[np.lexsort((found[:, 1], found[:, 0]))]
+
+
+def cells(sequences: Sequence[str], definition: Definition, threshold: float, *, both_strands: bool = False) -> int:
+    """Cells of the score tables that `doubts` fills: what it costs."""
+    lengths = np.sort([len(s) for s in sequences])[::-1]
+    return (1 + both_strands) * sum(task.cells for task in _tasks(lengths, definition, threshold))
+
+
+class Task(NamedTuple):
+    """Targets last - width .. last - 1 against queries first .. last - 1, by length from the longest."""
+
+    first: int
+    last: int
+    width: int
+    cells: int
+
+
+def _tasks(lengths: Ints, definition: Definition, threshold: float) -> list[Task]:
+    """Blocks that cover all pairs but those of too unlike lengths, the costliest first."""
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+
+    def task(first_target: int) -> Task:
+        last = min(first_target + LANES, len(lengths))
+        # Globally, columns are at least the longer length and identical pairs at most the shorter one.
+        longest = lengths[first_target] / threshold + 1 if definition.aligner == "global" else np.inf
+        first = int(np.searchsorted(-lengths, -longest))
+        return Task(first, last, last - first_target, int((ends[last] - ends[first]) * lengths[first_target] * LANES))
+
+    return sorted(map(task, range(0, len(lengths), LANES)), key=lambda task: -task.cells)
+
+
+def _test(definition: Definition, threshold: float, kind: Any) -> Test:
+    letters, score = definition.scores()
+    t, column = int(threshold * STEPS + 1e-9), round(COLUMN * UNIT) if definition.coverage else 0
+    # An unknown letter is spelled J, and scores as two different unknown ones do.
+    plain = np.array([[2 * UNIT * score(x, y) for y in letters + "O"] for x in letters + "J"], dtype=np.float64)
+    same = STEPS * np.eye(len(plain))
+    opened, extended = 2 * UNIT * definition.gap_open, 2 * UNIT * definition.gap_extend
+    floor = kind(0 if definition.aligner == "local" else NEVER)
+    extra = column - t if definition.aligner == "local" else t
+    in_gap = extra if definition.aligner == "local" else 0
+    return Test(
+        letters=letters + "J",
+        plain=Scheme(plain.astype(kind), kind(opened), kind(extended), floor),
+        bonus=Scheme((plain + same + extra).astype(kind), kind(opened - in_gap), kind(extended - in_gap), floor),
+        per_letter=t if definition.aligner == "global" else 0.0,
+        per_shorter=column * definition.coverage,
+        longest=int(2 ** np.finfo(kind).nmant / (plain.max() + 2 * STEPS)),
+    )
+
+
+def _coded(sequences: Sequence[str], letters: str, definition: Definition) -> NDArray[np.uint8]:
+    """All sequences end to end as places in `letters`."""
+    codes = np.full(256, len(letters) - 1, dtype=np.uint8)
+    for place, letter in enumerate(letters):
+        codes[ord(letter)] = place
+    for letter in definition.unknown:
+        codes[ord(letter)] = len(letters) - 1
+    if "dna" in definition.kinds:
+        codes[ord("U")] = codes[ord("T")]
+    return codes[np.frombuffer("".join(sequences).encode("ascii"), dtype=np.uint8)]
+
+
+@compiled
+def _gains(
+    query_codes: NDArray[np.uint8],
+    target_codes: NDArray[np.uint8],
+    starts: Ints,
+    queries: Ints,
+    targets: Ints,
+    plain: Scheme,
+    bonus: Scheme,
+) -> Numbers:
+    """S' - S of each query against at most LANES targets, (Q, LANES)."""
+    lengths = np.ones(LANES, np.int64)
+    for lane in range(len(targets)):
+        lengths[lane] = starts[targets[lane] + 1] - starts[targets[lane]]
+    first = _profile(target_codes, starts, targets, lengths, plain)
+    second = _profile(target_codes, starts, targets, lengths, bonus)
+    longest = 0
+    for q in queries:
+        longest = max(longest, starts[q + 1] - starts[q])
+    H, F = np.empty((TILE, LANES), first.dtype), np.empty((TILE, LANES), first.dtype)
+    left_H, left_E = np.empty((longest, LANES), first.dtype), np.empty((longest, LANES), first.dtype)
+    best, better = np.empty(LANES, first.dtype), np.empty(LANES, first.dtype)
+    gains = np.empty((len(queries), LANES), first.dtype)
+    for q in range(len(queries)):
+        query = query_codes[starts[queries[q]] : starts[queries[q] + 1]]
+        _best(query, first, lengths, plain, H, F, left_H, left_E, best)
+        _best(query, second, lengths, bonus, H, F, left_H, left_E, better)
+        for lane in range(LANES):
+            gains[q, lane] = better[lane] - best[lane]
+    return gains
+
+
+@compiled
+def _profile(codes: NDArray[np.uint8], starts: Ints, targets: Ints, lengths: Ints, scheme: Scheme) -> Numbers:
+    """Score of every letter at every place of the targets, (tiles, A, TILE, LANES); impossible behind their ends."""
+    A, tiles = len(scheme.pair), (lengths.max() + TILE - 1) // TILE
+    profile = np.full((tiles, A, TILE, LANES), NEVER, scheme.pair.dtype)
+    for lane in range(len(targets)):
+        start = starts[targets[lane]]
+        for j in range(lengths[lane]):
+            for a in range(A):
+                profile[j // TILE, a, j % TILE, lane] = scheme.pair[a, codes[start + j]]
+    return profile
+
+
+@compiled
+def _best(
+    query: NDArray[np.uint8],
+    profile: Numbers,
+    lengths: Ints,
+    scheme: Scheme,
+    H: Numbers,
+    F: Numbers,
+    left_H: Numbers,
+    left_E: Numbers,
+    best: Numbers,
+) -> None:
+    """Best alignment score of the query with the target in each lane (Gotoh 1982), gaps at the ends free.
+
+    Targets are taken in tiles, so that a tile's rows H and F stay in the fastest memory; left_H and left_E hand each
+    query position over from one tile to the next.
+    """
+    opened, floor, zero = scheme.opened, scheme.floor, profile.dtype.type(0)
+    never = profile.dtype.type(NEVER)
+    D, E, carry, top = np.empty_like(best), np.empty_like(best), np.empty_like(best), np.full_like(best, never)
+    best[:] = never
+    left_H[:] = zero
+    left_E[:] = -opened
+    for tile in range(len(profile)):
+        H[:] = zero
+        F[:] = never
+        carry[:] = zero
+        for i in range(len(query)):
+            for lane in range(LANES):
+                D[lane] = carry[lane]
+                carry[lane] = left_H[i, lane]
+                E[lane] = left_E[i, lane]
+            _row(profile[tile, query[i]], scheme, H, F, D, E, top)
+            for lane in range(LANES):
+                left_H[i, lane] = H[TILE - 1, lane]
+                left_E[i, lane] = E[lane]
+                end = lengths[lane] - 1 - tile * TILE
+                if 0 <= end < TILE:
+                    best[lane] = max(best[lane], H[end, lane])
+        for lane in range(LANES):
+            for j in range(min(TILE, lengths[lane] - tile * TILE)):
+                best[lane] = max(best[lane], H[j, lane])
+    if floor == zero:
+        best[:] = top
+
+
+@compiled
+def _row(scores: Numbers, scheme: Scheme, H: Numbers, F: Numbers, D: Numbers, E: Numbers, top: Numbers) -> None:
+    """One query letter against one tile; D and E come from the left, and leave to the right."""
+    opened, extended, floor, zero = scheme.opened, scheme.extended, scheme.floor, H.dtype.type(0)
+    for j in range(TILE):
+        for lane in range(LANES):
+            f = max(H[j, lane] - opened, F[j, lane] - extended)
+            h = max(max(D[lane] + scores[j, lane], floor), max(E[lane], f))
+            D[lane] = H[j, lane]
+            H[j, lane] = h
+            F[j, lane] = f
+            E[lane] = max(h - opened, E[lane] - extended)
+            # Not max(top, h): that becomes a conditional store, which compilers keep out of vectors.
+            top[lane] += max(h - top[lane], zero)

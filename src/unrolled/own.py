@@ -1,0 +1,106 @@
+"""`unrolled split`: anybody's FASTA file -> folds, removals and a certificate, without cards or workflow."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from unrolled import audit
+from unrolled import table as tables
+from unrolled.audit import Terms
+from unrolled.disjoint import Split, disjoint, warnings
+from unrolled.fasta import guess_alphabet, read_fasta
+from unrolled.files import atomic, write_json
+from unrolled.neighbours import BUDGET, neighbours
+from unrolled.progress import meter
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for."""
+
+    folds: int
+    threshold: float | None = None
+    definition: str | None = None
+    alphabet: str | None = None
+    single_stranded: bool = False
+    multilabel: bool = False
+    removal: float = 0.05
+    budget: float = BUDGET  # core-seconds of the neighbours; seconds of the audit are a third
+    seed: int = 0
+    threads: int = 1
+
+
+def read(path: Path, labels: Path | None, request: Request) -> tuple[pd.DataFrame, str]:
+    """The sequences by id, checked, and their alphabet. Raises UnrolledError naming file and line."""
+    frame = read_fasta(path, labels, request.alphabet)
+    again = frame["id"].duplicated()
+    tables.refuse(
+        "ids that occur twice",
+        frame["id"][again] + " (" + frame["where"][again] + ")",
+        "Rename or remove one of each: a fold is known by its id.",
+    )
+    alphabet = request.alphabet or guess_alphabet(frame["sequence"].tolist())
+    return frame.sort_values("id", ignore_index=True), alphabet
+
+
+def split(
+    frame: pd.DataFrame, alphabet: str, request: Request, say: Say = lambda _: None
+) -> tuple[Split, dict[str, Any]]:
+    """The split of sequences sorted by id, and its certificate."""
+    wanted: dict[str, Any] = {"definition": request.definition}
+    if request.threshold is not None:
+        wanted["identity"] = request.threshold
+    terms = Terms.of_cards({"alphabet": alphabet, "strands": 1 if request.single_stranded else 2}, wanted)
+    sequences = frame["sequence"].tolist()
+    found = neighbours(
+        sequences,
+        terms.definition,
+        terms.threshold,
+        both_strands=terms.both_strands,
+        budget=request.budget,
+        threads=request.threads,
+        say=say,
+    )
+    say(f"{len(found.pairs):,} neighbours at {100 * terms.threshold:g} % ({terms.definition.name})")
+    made = disjoint(
+        frame["id"].tolist(),
+        _labels(frame["label"], request.multilabel),
+        found.pairs,
+        found.identity,
+        k=request.folds,
+        removal=request.removal,
+        seed=request.seed,
+        threads=request.threads,
+    )
+    for sentence in warnings(made.facts):
+        say(f"warning: {sentence}")
+    certificate, _ = audit.certify(
+        audit.folded(frame, made.kept),
+        terms,
+        budget=request.budget / 3,
+        threads=request.threads,
+        seed=request.seed,
+        progress=meter("certify: pairs"),
+        say=say,
+    )
+    return made, certificate | {"split": made.facts | {"neighbours": found.method, "seed": request.seed}}
+
+
+def write(folder: Path, made: Split, certificate: dict[str, Any]) -> None:
+    """Write folds.csv, removed.csv and certificate.json, the certificate last, each whole or not at all."""
+    for name, frame in (("folds", made.kept[["id", "fold"]]), ("removed", made.removed)):
+        with atomic(folder / f"{name}.csv") as tmp:
+            frame.to_csv(tmp, index=False, lineterminator="\n", encoding="utf-8")
+    write_json(folder / "certificate.json", certificate)
+
+
+def _labels(targets: pd.Series, multilabel: bool) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    task = "multilabel" if multilabel else "multiclass"
+    names = sorted({label for target in targets for label in tables.labels(target, task)})
+    return tables.target_matrix(targets, names, task)

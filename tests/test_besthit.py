@@ -1,0 +1,55 @@
+"""Best-hit transfer: the nearest training sequence's labels, the class shares where there is none."""
+
+import numpy as np
+import pytest
+
+from unrolled.baselines import build
+
+LETTERS = list("ACDEFGHIKLMNPQRSTVWY")
+pytestmark = pytest.mark.slow
+
+
+def families(n: int, members: int, letters: list[str] = LETTERS) -> list[list[str]]:
+    """Members at about 80 % identity to their family's ancestor."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(n):
+        ancestor = rng.choice(letters, 120)
+        mutants = (np.where(rng.random(120) < 0.2, rng.choice(letters, 120), ancestor) for _ in range(members))
+        found.append(["".join(mutant) for mutant in mutants])
+    return found
+
+
+@pytest.mark.parametrize(("alphabet", "letters"), [("protein", LETTERS), ("dna", list("ACGT"))])
+def test_relatives_get_their_familys_labels_and_strangers_the_shares(alphabet, letters):
+    known = families(10, 3, letters)
+    y = np.eye(2, dtype=np.uint8)[[f % 2 for f in range(10) for _ in range(2)]]
+    train = [s for family in known for s in family[:2]]
+    test, wanted = [family[2] for family in known], np.eye(2)[[f % 2 for f in range(10)]]
+    model = build({"estimator": "besthit"}, "multiclass", alphabet)
+    model.fit(train, y, test, wanted.astype(np.uint8))
+    stranger = "".join(np.random.default_rng(1).choice(letters, 120))
+    p = model.predict([*test, stranger])
+    assert (p[:-1].argmax(axis=1) == wanted.argmax(axis=1)).all()
+    assert p[:-1].max(axis=1).min() > 0.98
+    assert p[-1] == pytest.approx([0.5, 0.5])
+    assert p.sum(axis=1) == pytest.approx(1)
+
+
+def test_misleading_relatives_are_doubted():
+    known = families(12, 3)
+    y = np.eye(2, dtype=np.uint8)[[f % 2 for f in range(12) for _ in range(2)]]
+    train, test = [s for family in known for s in family[:2]], [family[2] for family in known]
+    turned = np.eye(2, dtype=np.uint8)[[1 - f % 2 for f in range(12)]]
+    model = build({"estimator": "besthit"}, "multiclass")
+    model.fit(train, y, test, turned)
+    assert model.predict(test) == pytest.approx(0.5)
+
+
+def test_several_labels_come_along():
+    known = families(6, 3)
+    y = np.repeat(np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1]] * 2, dtype=np.uint8), 2, axis=0)
+    model = build({"estimator": "besthit"}, "multilabel")
+    test = [family[2] for family in known]
+    model.fit([s for family in known for s in family[:2]], y, test, y[::2])
+    assert (model.predict(test).round() == y[::2]).all()

@@ -1,0 +1,90 @@
+"""Bounds: no pair at or above the threshold is ever ruled out, and few others are left."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unrolled.bounds import LANES, cells, doubts
+from unrolled.definitions import DEFINITIONS
+from unrolled.identity import identities, reverse_complement
+
+LETTERS = {"protein": "ACDEFGHIKLMNPQRSTVWYXBZU", "dna": "ACGTN"}
+SINGLE = [name for name, one in DEFINITIONS.items() if not one.parts]
+
+
+def related(rng: np.random.Generator, n: int, letters: str) -> list[str]:
+    """Random sequences of 5 to 160 letters, most of them a mutated, cut and gapped copy of an earlier one."""
+    found: list[str] = []
+    for _ in range(n):
+        if not found or rng.random() < 0.3:
+            found.append("".join(rng.choice(list(letters), rng.integers(5, 160))))
+            continue
+        letter = np.array(list(found[rng.integers(len(found))]))
+        rate = rng.uniform(0.1, 0.9)
+        letter = np.where(rng.random(len(letter)) < rate, rng.choice(list(letters), len(letter)), letter)
+        cut = rng.integers(0, len(letter) // 2)
+        place = rng.integers(0, len(letter) - cut)
+        extra = "".join(rng.choice(list(letters), rng.integers(0, 12)))
+        found.append("".join(letter[cut : cut + place]) + extra + "".join(letter[cut + place :]))
+    return found
+
+
+def every_pair(n: int) -> np.ndarray:
+    return np.column_stack(np.triu_indices(n, 1))
+
+
+@pytest.mark.parametrize("name", SINGLE)
+@given(seed=st.integers(0, 10_000), threshold=st.sampled_from([0.25, 0.3, 0.333, 0.5, 0.8, 1.0]))
+@settings(max_examples=25)
+def test_no_neighbour_is_ever_ruled_out(name, seed, threshold):
+    definition = DEFINITIONS[name]
+    letters = LETTERS["protein" if "protein" in definition.kinds else "dna"]
+    sequences = related(np.random.default_rng(seed), 40, letters)
+    pairs = every_pair(40)
+    near = pairs[identities(sequences, sequences, pairs, definition) >= threshold]
+    left = {tuple(pair) for pair in doubts(sequences, definition, threshold).tolist()}
+    assert {tuple(pair) for pair in near.tolist()} <= left
+
+
+@pytest.mark.parametrize("name", ["needle-nt", "local80-nt"])
+def test_the_other_strand_is_looked_at_when_asked(name):
+    rng = np.random.default_rng(1)
+    one = "".join(rng.choice(list("ACGT"), 200))
+    sequences = [one, reverse_complement(one), "".join(rng.choice(list("ACGT"), 200))]
+    assert doubts(sequences, DEFINITIONS[name], 0.9, both_strands=True).tolist() == [[0, 1]]
+    assert doubts(sequences, DEFINITIONS[name], 0.9).tolist() == []
+
+
+@pytest.mark.parametrize("name", ["needle", "local80"])
+def test_almost_all_unrelated_pairs_are_ruled_out(name):
+    rng = np.random.default_rng(2)
+    sequences = ["".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 100)) for _ in range(200)]
+    assert len(doubts(sequences, DEFINITIONS[name], 0.3)) < 0.01 * len(every_pair(200))
+
+
+def test_long_sequences_are_as_exact_as_short_ones():
+    rng = np.random.default_rng(3)
+    long = "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 2500))
+    sequences = [long, long[:1900] + "W" * 50 + long[1900:], long[::-1]]
+    assert doubts(sequences, DEFINITIONS["needle"], 0.9).tolist() == [[0, 1]]
+
+
+def test_threads_and_order_change_nothing():
+    sequences = related(np.random.default_rng(4), 3 * LANES + 5, LETTERS["protein"])
+    one = doubts(sequences, DEFINITIONS["local80"], 0.3)
+    assert np.array_equal(one, doubts(sequences, DEFINITIONS["local80"], 0.3, threads=3))
+    turned = doubts(sequences[::-1], DEFINITIONS["local80"], 0.3)
+    back = np.sort(len(sequences) - 1 - turned, axis=1)
+    assert {tuple(p) for p in back.tolist()} == {tuple(p) for p in one.tolist()}
+
+
+def test_progress_ends_at_the_cost_that_was_announced():
+    sequences, told = ["ACDEFGHIKL"] * 70, []
+    doubts(sequences, DEFINITIONS["local80"], 0.3, progress=lambda done, of: told.append((done, of)))
+    cost = cells(sequences, DEFINITIONS["local80"], 0.3)
+    assert told[-1] == (cost, cost)
+
+
+def test_one_sequence_has_no_pairs():
+    assert doubts(["ACDEF"], DEFINITIONS["needle"], 0.3).shape == (0, 2)

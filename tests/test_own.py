@@ -1,0 +1,270 @@
+"""`unrolled split`: anybody's FASTA in, folds without relatives across them out; bad input is said."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unrolled import homology, own
+from unrolled.audit import folds_hash
+from unrolled.cli import cli
+from unrolled.definitions import DEFINITIONS
+from unrolled.disjoint import disjoint
+from unrolled.errors import UnrolledError
+from unrolled.identity import identities
+
+AMINO = list("ACDEFGHIKLMNPQRSTVWY")
+
+
+def families(n: int, members: int, seed: int = 0, letters: list[str] = AMINO, length: int = 90) -> pd.DataFrame:
+    """Families of point mutants, about 80 % identical to their ancestor; one label a family, two labels in all."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for f in range(n):
+        ancestor = rng.choice(letters, length)
+        for m in range(members):
+            mutant = np.where(rng.random(length) < 0.2, rng.choice(letters, length), ancestor)
+            rows.append((f"P{f:03d}{m:02d}", "".join(mutant), "ab"[f % 2], f))
+    return pd.DataFrame(rows, columns=["id", "sequence", "label", "family"])
+
+
+def fasta(path: Path, frame: pd.DataFrame, header: str = ">{id}|label={label}") -> Path:
+    text = "".join(header.format(**row) + f"\n{row['sequence']}\n" for row in frame.to_dict("records"))
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "unrolled", "split", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def outputs(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict]:
+    certificate = json.loads((folder / "certificate.json").read_text())
+    return pd.read_csv(folder / "folds.csv"), pd.read_csv(folder / "removed.csv"), certificate
+
+
+def test_families_stay_together_and_everything_is_written(tmp_path):
+    frame = families(40, 5)
+    done = run(fasta(tmp_path / "my.fasta", frame), "--folds", "5", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "Zero of 200 sequences" in done.stdout
+    folds, removed, certificate = outputs(tmp_path / "out")
+    assert sorted(folds["id"]) == sorted(frame["id"])
+    assert removed.empty
+    assert folds.merge(frame, on="id").groupby("family")["fold"].nunique().eq(1).all()
+    assert folds["fold"].value_counts().tolist() == [40] * 5
+    assert certificate["folds_sha256"] == folds_hash(folds)
+    assert certificate["above_threshold"] == 0
+    assert certificate["method"] == "exhaustive"
+    assert certificate["split"]["even"]
+
+
+@pytest.mark.parametrize("definition", ["needle", "local80", "either"])
+def test_no_pair_across_folds_reaches_the_threshold_whatever_the_definition(tmp_path, definition):
+    frame = families(30, 4, seed=3)
+    result = CliRunner().invoke(
+        cli, ["split", str(fasta(tmp_path / "a.fasta", frame)), "--definition", definition, "--out", str(tmp_path)]
+    )
+    assert result.exit_code == 0, result.output
+    folds = frame.merge(outputs(tmp_path)[0], on="id")
+    pairs = np.column_stack(np.triu_indices(len(folds), 1))
+    across = pairs[folds["fold"].to_numpy()[pairs[:, 0]] != folds["fold"].to_numpy()[pairs[:, 1]]]
+    sequences = folds["sequence"].tolist()
+    assert identities(sequences, sequences, across, DEFINITIONS[definition]).max() < 0.3
+
+
+@given(st.randoms(use_true_random=False), st.integers(0, 3))
+@settings(max_examples=8)
+def test_the_order_of_the_file_changes_nothing(random, seed):
+    frame = families(15, 4, seed=seed)
+    shuffled = frame.sample(frac=1, random_state=random.randrange(2**31))
+    made = []
+    for each in (frame, shuffled):
+        ordered = each.sort_values("id", ignore_index=True)
+        made.append(own.split(ordered, "protein", own.Request(folds=3, seed=seed)))
+    assert made[0][0].folds.equals(made[1][0].folds)
+    assert made[0][1] == made[1][1]
+
+
+def test_files_are_the_same_bytes_in_whatever_order_the_sequences_come(tmp_path):
+    frame = families(20, 4)
+    for name, rows in (("one", frame), ("two", frame.iloc[::-1])):
+        path = fasta(tmp_path / f"{name}.fasta.gz", rows)
+        assert CliRunner().invoke(cli, ["split", str(path), "--out", str(tmp_path / name)]).exit_code == 0
+    for name in ("folds.csv", "removed.csv", "certificate.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_the_other_strand_is_a_relative_unless_strands_are_single(tmp_path):
+    rng = np.random.default_rng(0)
+    unrelated = families(21, 1, letters=list("ACGT"), length=120)
+    turned = unrelated.assign(
+        id="R" + unrelated["id"],
+        sequence=[s.translate(str.maketrans("ACGT", "TGCA"))[::-1] for s in unrelated["sequence"]],
+    )
+    path = fasta(
+        tmp_path / "my.fasta", pd.concat([unrelated, turned]).sample(frac=1, random_state=int(rng.integers(9)))
+    )
+    assert CliRunner().invoke(cli, ["split", str(path), "--out", str(tmp_path)]).exit_code == 0
+    fold = outputs(tmp_path)[0].set_index("id")["fold"]
+    assert all(fold[name] == fold["R" + name] for name in unrelated["id"])
+    CliRunner().invoke(cli, ["split", str(path), "--single-stranded", "--out", str(tmp_path / "single")])
+    fold = outputs(tmp_path / "single")[0].set_index("id")["fold"]
+    assert any(fold[name] != fold["R" + name] for name in unrelated["id"])
+
+
+def test_a_family_too_large_for_a_fold_is_broken_and_the_removed_are_listed():
+    ids = [f"p{i:03d}" for i in range(200)]
+    edges = [(a, b) for start in (0, 40) for a in range(start, start + 40) for b in range(a + 1, start + 40)]
+    edges += [(80, 3), (80, 45)]  # the one sequence that joins two families of 40
+    pairs = np.array([sorted(edge) for edge in edges])
+    labels = np.ones((200, 1), dtype=np.uint8)
+    made = disjoint(ids, labels, pairs, np.full(len(pairs), 0.5), k=5)
+    [removed] = made.removed.to_dict("records")
+    assert removed["id"] in {"p003", "p045", "p080"}
+    assert removed["reason"].startswith("neighbours in several folds: fold ")
+    assert removed["reason"].count("(0.500)") == 2
+    assert made.facts["removed"] == 1
+    assert made.facts["even"]
+    assert made.folds["fold"].isna().sum() == 1
+
+
+# bad input
+
+
+def test_one_sequence_cannot_be_split(tmp_path):
+    done = run(fasta(tmp_path / "one.fasta", families(1, 1)), "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "1 sequences cannot fill 5 folds" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_identical_sequences_are_one_family_and_that_is_said(tmp_path):
+    frame = families(1, 1)
+    same = pd.concat([frame.assign(id=f"s{i}") for i in range(20)])
+    done = run(fasta(tmp_path / "same.fasta", same), "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "20 of 20 sequences are one family" in done.stderr
+    assert "raise the identity" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_giant_family_leaves_uneven_folds_and_a_warning(tmp_path):
+    frame = pd.concat([families(1, 60), families(20, 1, seed=5).assign(id=lambda f: "Q" + f["id"])])
+    done = run(fasta(tmp_path / "giant.fasta", frame), "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "uneven folds" in done.stderr
+    folds, _, certificate = outputs(tmp_path / "out")
+    assert folds["fold"].value_counts().max() >= 56
+    assert certificate["above_threshold"] == 0
+
+
+def test_a_class_rarer_than_the_folds_is_split_all_the_same(tmp_path):
+    frame = families(20, 2).assign(label=["rare"] * 2 + ["common"] * 38)
+    done = run(fasta(tmp_path / "rare.fasta", frame), "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert len(outputs(tmp_path / "out")[0]) == 40
+
+
+def test_sequences_shorter_than_a_kmer_are_compared_like_all_others(tmp_path):
+    frame = pd.concat([families(15, 2), pd.DataFrame({"id": ["t1", "t2"], "sequence": "MKV", "label": "a"})])
+    path = fasta(tmp_path / "short.fasta", frame)
+    done = run(path, "--definition", "needle", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    fold = outputs(tmp_path / "out")[0].set_index("id")["fold"]
+    assert fold["t1"] == fold["t2"]
+
+
+@pytest.mark.parametrize("threshold", ["0", "1.01", "-0.3", "nan"])
+def test_thresholds_that_mean_nothing_are_refused(tmp_path, threshold):
+    done = run(fasta(tmp_path / "a.fasta", families(5, 2)), "--threshold", threshold, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "threshold" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_id_that_occurs_twice_is_refused_with_its_line(tmp_path):
+    frame = families(5, 2)
+    path = fasta(tmp_path / "twice.fasta", pd.concat([frame, frame.iloc[[0]]]))
+    done = run(path, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "ids that occur twice" in done.stderr
+    assert "twice.fasta:21" in done.stderr
+
+
+def test_what_is_no_fasta_is_refused(tmp_path):
+    path = tmp_path / "no.fasta"
+    path.write_text("id,sequence\na,MKV\n")
+    done = run(path, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "no.fasta:1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("#!/bin/sh\necho 'Unrecognized parameter \"--spaced-kmer-mode\"' >&2\nexit 1\n", "Unrecognized parameter"),
+        ("#!/bin/sh\necho 'Could not write: No space left on device' >&2\nexit 1\n", "No space left"),
+    ],
+)
+def test_beyond_the_budget_a_failing_mmseqs_is_an_error_and_leaves_nothing(tmp_path, monkeypatch, script, message):
+    binary = tmp_path / "bin" / "mmseqs"
+    binary.parent.mkdir()
+    binary.write_text(script)
+    binary.chmod(0o755)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("PATH", f"{binary.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    path = fasta(tmp_path / "a.fasta", families(10, 3))
+    done = run(path, "--minutes", "0", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / "out").exists()
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_beyond_the_budget_a_search_finds_the_families_and_the_certificate_says_so(tmp_path):
+    assert homology.mmseqs()
+    frame = families(40, 4)
+    done = run(fasta(tmp_path / "a.fasta", frame), "--minutes", "0.00001", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    folds, _, certificate = outputs(tmp_path / "out")
+    assert folds.merge(frame, on="id").groupby("family")["fold"].nunique().eq(1).all()
+    assert certificate["split"]["neighbours"].startswith("search: MMseqs2 proposed")
+
+
+def test_no_labels_no_strata_but_folds(tmp_path):
+    path = fasta(tmp_path / "a.fasta", families(15, 2), header=">sp|{id}|NAME_HUMAN Protein OS=Homo sapiens")
+    assert CliRunner().invoke(cli, ["split", str(path), "--out", str(tmp_path)]).exit_code == 0
+    assert outputs(tmp_path)[0]["id"].str.fullmatch(r"P\d{5}").all()
+
+
+def test_labels_may_be_lists(tmp_path):
+    frame = families(30, 2)
+    labels = tmp_path / "labels.csv"
+    pd.DataFrame({"id": frame["id"], "label": ["a|b" if f % 3 else "b" for f in frame["family"]]}).to_csv(
+        labels, index=False
+    )
+    path = fasta(tmp_path / "a.fasta", frame, header=">{id}")
+    arguments = ["split", str(path), "--labels", str(labels), "--multilabel", "--out", str(tmp_path)]
+    assert CliRunner().invoke(cli, arguments).exit_code == 0
+    listed = outputs(tmp_path)[0].merge(pd.read_csv(labels), on="id")
+    share = listed["label"].str.contains("a").groupby(listed["fold"]).mean()
+    assert share.max() - share.min() <= 0.2
+
+
+def test_disjoint_refuses_fewer_sequences_than_folds():
+    with pytest.raises(UnrolledError, match="2 sequences cannot fill 5 folds"):
+        disjoint(["a", "b"], np.ones((2, 1), dtype=np.uint8), np.empty((0, 2), dtype=np.int64), np.empty(0), k=5)
