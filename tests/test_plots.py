@@ -248,17 +248,9 @@ def test_names_are_text_not_markup_or_mathematics(tmp_path: Path) -> None:
         }
 
 
-def test_write_figures(tmp_path: Path) -> None:
-    folder, root, matrix = fixture.write(tmp_path, data=("demo", "other"), models=("lstm",), splits=("cluster30",))
-    written = plots.write_figures(folder, tmp_path / "figures", "macro_f1", data_root=root, matrix=matrix)
-    names = {str(path.relative_to(tmp_path / "figures")) for path in written}
-    assert {"demo/comparison.svg", "other/losses.svg", "demo/confusion-cluster30.svg", "demo/folds.svg"} <= names
-    for path in written:
-        ElementTree.parse(path)
-
-
-def test_write_figures_without_the_facts_leaves_out_what_needs_them(tmp_path: Path) -> None:
+def test_figures_that_need_facts_are_left_out_without_them(tmp_path: Path) -> None:
     folder, *_ = fixture.write(tmp_path, models=("kmer",))
-    names = {path.stem for path in plots.write_figures(folder, tmp_path / "figures", "mcc")}
+    (tables,) = results.load(folder, "mcc")
+    names = {name for name, _, _ in plots.drawn(tables)}
     assert {"comparison", "splits"} <= names
     assert not {"data", "folds"} & names

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -45,6 +46,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 @pytest.fixture(scope="module")
 def page(pages: Callable[[str], Path]) -> Path:
     return pages("demo")
+
+
+def test_every_figure_is_a_file_of_its_own(tmp_path: Path) -> None:
+    build(tmp_path, data=("demo", "other"), models=("lstm",), splits=("cluster30",))
+    written = [path for path in (tmp_path / "figures").rglob("*") if path.is_file()]
+    names = {str(path.relative_to(tmp_path / "figures")) for path in written}
+    assert {"demo/comparison.svg", "other/losses.svg", "demo/confusion-cluster30.svg", "demo/folds.svg"} <= names
+    for path in written:
+        ElementTree.parse(path)
 
 
 # --- The verdict, from hand-made numbers ---

@@ -282,17 +282,15 @@ def compare(results: Path, matrix: str, config_dir: Path, data_root: Path, resam
 def report(results: Path, data_root: Path, matrix: str, metric: str) -> None:
     """Write report.html and its figures."""
     from unrolled import runs
-    from unrolled.report import build_report, write_figures
+    from unrolled.report import build_report
 
-    axes = json.loads(matrix)
-    write_figures(results / "tables", results / "figures", metric, data_root=data_root, matrix=axes)
     build_report(
         results / "tables",
         data_root,
         results / "report.html",
         experiment=results.name,
         metric=metric,
-        matrix=axes,
+        matrix=json.loads(matrix),
         version=__version__,
         commit=runs.commit(),
     )

@@ -18,7 +18,8 @@ class Instruments(Callback):
     """Rows of `instruments.csv`: per epoch, layer, direction, quantity, gate and distance from the end, one value.
 
     Args:
-        batches: how many batches of an epoch, evenly spread, are looked at; 0 for none.
+        batches: how many batches of an epoch, evenly spread, are looked at; 0 for none. In a short epoch fewer:
+            one, or one in 20.
         tracker: is told of what has no distance, and of a few distances.
     """
 
@@ -36,7 +37,8 @@ class Instruments(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         n = int(trainer.num_training_batches)
-        chosen = {n * (2 * k + 1) // (2 * self.batches) for k in range(self.batches)}
+        looks = min(self.batches, max(1, n // 20))
+        chosen = {n * (2 * k + 1) // (2 * looks) for k in range(looks)}
         for network in _networks(pl_module):
             network.probes = [] if batch_idx in chosen else None
 

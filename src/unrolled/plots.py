@@ -1,4 +1,4 @@
-"""All figures of the report: the table of their functions, and the files they are written to.
+"""All figures of the report: the table of their functions.
 
 A figure is a function of `Tables` (one data set) in `FIGURES`; it answers None when it has nothing to show, and
 its docstring, which says how to read it, stands under it on the page.
@@ -8,22 +8,18 @@ its docstring, which says how to read it, stands under it on the page.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import matplotlib.style
 from matplotlib.figure import Figure
 
 from unrolled.class_plots import classes, confusion, data, folds
-from unrolled.files import atomic
 from unrolled.leak_plots import bands
 from unrolled.looks import STYLE
 from unrolled.model_plots import calibration, comparison, cost, gradients, headline, losses, splits
-from unrolled.results import Tables, load
-from unrolled.svg import svg
+from unrolled.results import Tables
 
 Draw = Callable[[Tables], Figure | None]
 
@@ -74,22 +70,3 @@ def drawn(tables: Tables) -> Iterator[tuple[str, Tables, Figure]]:
 def describe(name: str) -> str:
     """How to read a figure: the docstring of its function."""
     return (FIGURES[name.split("-")[0]].__doc__ or name).replace(" %", "\u00a0%")
-
-
-def write_figures(
-    tables: Path,
-    folder: Path,
-    metric: str,
-    *,
-    data_root: Path | None = None,
-    matrix: Mapping[str, Sequence[Any]] | None = None,
-) -> list[Path]:
-    """Write every figure as <folder>/<data>/<name>.svg; the arguments are those of `load`."""
-    written = []
-    for one in load(tables, metric, data_root=data_root, matrix=matrix):
-        for name, _, figure in drawn(one):
-            path = folder / one.data / f"{name}.svg"
-            with atomic(path) as tmp:
-                tmp.write_text(svg(figure, name, describe(name)) + "\n", encoding="utf-8")
-            written.append(path)
-    return written

@@ -15,14 +15,12 @@ from markupsafe import Markup
 
 from unrolled.files import atomic
 from unrolled.grids import GRIDS
-from unrolled.plots import describe, drawn, write_figures
+from unrolled.plots import describe, drawn
 from unrolled.results import Tables, load
 from unrolled.svg import svg
 from unrolled.takeaways import TAKEAWAYS
 from unrolled.verdict import verdict
 from unrolled.wording import number
-
-__all__ = ["build_report", "write_figures"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 UNITS = {"protein": "residues", "dna": "nucleotides", "rna": "nucleotides"}
@@ -39,12 +37,15 @@ def build_report(
     version: str,
     commit: str | None,
 ) -> None:
-    """Write the report of an experiment to `out`; the same input gives the same bytes.
+    """Write the report of an experiment to `out`, and its figures to figures/<data>/<name>.svg beside it.
+
+    The same input gives the same bytes.
 
     `tables` is the folder that `compare` wrote; `data_root` holds <data>/summary.json and
     <data>/<split>/split.json. Raises UnrolledError for a missing table and for an unknown `metric`.
     """
-    blocks = [_block(one, i) for i, one in enumerate(load(tables, metric, data_root=data_root, matrix=matrix))]
+    loaded = load(tables, metric, data_root=data_root, matrix=matrix)
+    blocks = [_block(one, i, out.parent / "figures" / one.data) for i, one in enumerate(loaded)]
     page = environment().get_template("report.html.j2")
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     html = page.render(
@@ -75,14 +76,16 @@ def environment() -> Environment:
     return env
 
 
-def _block(tables: Tables, place: int) -> dict[str, Any]:
-    """All that the page says of one data set."""
+def _block(tables: Tables, place: int, folder: Path) -> dict[str, Any]:
+    """All that the page says of one data set; its figures go to `folder`, too."""
     figures: dict[str, dict[str, Any]] = {}
     for name, shown, figure in drawn(tables):
         takeaway = TAKEAWAYS[name.split("-")[0]](shown)
-        markup = Markup(svg(figure, f"f{place}-{len(figures)}", f"{takeaway} {describe(name)}"))
+        markup = svg(figure, f"f{place}-{len(figures)}", f"{takeaway} {describe(name)}")
+        with atomic(folder / f"{name}.svg") as tmp:
+            tmp.write_text(markup + "\n", encoding="utf-8")
         width = round(figure.get_size_inches()[0] * 96)
-        figures[name] = {"svg": markup, "width": width, "takeaway": takeaway, "reading": describe(name)}
+        figures[name] = {"svg": Markup(markup), "width": width, "takeaway": takeaway, "reading": describe(name)}
     return {
         "id": f"d{place}",
         "tables": tables,

@@ -108,7 +108,7 @@ class Tables:
 
     @property
     def headline(self) -> str:
-        """The split of the verdict: the one found to leak least, then that of lowest identity; random only if alone."""
+        """The split of the verdict: what was found to leak least, then lowest identity; random only if alone."""
         others = [split for split in self.splits if split != self.random] or list(self.splits)
 
         def leak(split: str) -> tuple[float, float]:
