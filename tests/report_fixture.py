@@ -127,8 +127,12 @@ def _bands(runs: pd.DataFrame, task: str) -> pd.DataFrame:
             if key[1] == "random" or more <= 0:
                 for metric in METRICS[task]:
                     mean, half = min(group[metric].mean() + more, 0.99), _half_width(len(group))
-                    rows.append((*key, band, metric, mean, mean - half, mean + half, len(group), 120 - 25 * i))
-    return pd.DataFrame(rows, columns=[*AXES, "band", "metric", "mean", "low", "high", "n", "sequences"])
+                    rows.append(
+                        (*key, "local80", band, metric, mean, mean - half, mean + half, len(group), 120 - 25 * i)
+                    )
+    return pd.DataFrame(
+        rows, columns=[*AXES, "definition", "band", "metric", "mean", "low", "high", "n", "sequences"]
+    )
 
 
 def _history(rng: np.random.Generator, runs: pd.DataFrame) -> pd.DataFrame:

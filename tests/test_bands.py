@@ -17,6 +17,7 @@ PLACE = ("d", "s")
 
 def near(folder: Path, values: list[float]) -> dict[tuple[str, str], Path]:
     frame = pd.DataFrame({"id": [f"s{i}" for i in range(len(values))], "max_identity": np.float32(values)})
+    frame["definition"] = "local80"
     path = folder / "identity.parquet"
     frame.to_parquet(path)
     return {PLACE: path}
@@ -40,6 +41,7 @@ def test_accuracy_of_each_band_by_hand(tmp_path):
     assert accuracy.loc[("b", "<20"), "mean"] == 0.5
     assert accuracy.loc[("b", ">=90"), "mean"] == 0
     assert accuracy["sequences"].eq(2).all()
+    assert accuracy["definition"].eq("local80").all()
     assert accuracy["n"].to_dict() == {("a", "<20"): 2, ("b", "<20"): 1, ("a", ">=90"): 2, ("b", ">=90"): 1}
     assert (accuracy["low"] <= accuracy["mean"]).all()
     assert (accuracy["mean"] <= accuracy["high"]).all()

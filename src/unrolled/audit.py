@@ -74,7 +74,7 @@ def certify(
 
     Returns:
         The content of certificate.json, and (N rows, by id) id, fold; nearest and max_identity among the sequences
-        trained on when this one is tested; nearest_other and max_other among all other folds.
+        trained on when this one is tested; nearest_other and max_other among all other folds; the definition.
     """
     rows = sequences.sort_values("id", ignore_index=True)
     folds = rows["fold"].to_numpy(dtype=np.int64)
@@ -92,7 +92,7 @@ def certify(
         progress=progress,
         say=say,
     )
-    nearest = _nearest(rows, found)
+    nearest = _nearest(rows, found).assign(definition=terms.definition.name)
     return _certificate(nearest, found, terms), nearest
 
 

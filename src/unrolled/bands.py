@@ -19,7 +19,7 @@ from unrolled.files import atomic, read_json
 from unrolled.results import BANDS
 
 EDGES = np.array([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], dtype=np.float32)  # between the BANDS
-COLUMNS = [*MODEL, "band", "metric", "mean", "low", "high", "n", "sequences"]
+COLUMNS = [*MODEL, "definition", "band", "metric", "mean", "low", "high", "n", "sequences"]
 
 
 def write(
@@ -41,7 +41,9 @@ def write(
     """
     found: dict[int, list[Run]] = {}
     sizes: dict[tuple[int, str, str, str], list[int]] = {}
-    near = {place: pd.read_parquet(path).set_index("id")["max_identity"] for place, path in identities.items()}
+    audited = {place: pd.read_parquet(path).set_index("id") for place, path in identities.items()}
+    near = {place: frame["max_identity"] for place, frame in audited.items()}
+    definitions = {place: frame["definition"].iloc[0] for place, frame in audited.items()}
     for path in runs:
         info = read_run(path / "run.json")
         place = info["data"], info["split"]
@@ -55,8 +57,9 @@ def write(
             sizes.setdefault((band, *place, info["model"]), []).append(len(rows))
     tables = [_table(band, found[band], sizes, seed) for band in sorted(found)]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+    table["definition"] = [definitions[place] for place in zip(table["data"], table["split"], strict=True)]
     with atomic(out / "bands.csv") as tmp:
-        table.to_csv(tmp, index=False, float_format="%.6g", encoding="utf-8", lineterminator="\n")
+        table[COLUMNS].to_csv(tmp, index=False, float_format="%.6g", encoding="utf-8", lineterminator="\n")
 
 
 def _bands(ids: pd.Series, near: pd.Series, path: Path) -> NDArray[np.intp]:
@@ -80,4 +83,4 @@ def _table(band: int, runs: list[Run], sizes: dict[tuple[int, str, str, str], li
     table["band"] = BANDS[band]
     places = zip(table["data"], table["split"], table["model"], strict=True)
     table["sequences"] = [float(np.mean(sizes[band, *place])) for place in places]
-    return table[COLUMNS]
+    return table

@@ -21,13 +21,13 @@ Interval = tuple[float, float, float]  # value, low, high; NaN where there is no
 
 BANDS = ("<20", *(f"{low}-{low + 10}" for low in range(20, 90, 10)), ">=90")  # % identity to training
 ALONE = {"sequence", "random"}  # the group of a random split; its usual name where no split.json is read
-TEXT = {"data", "split", "model", "other", "metric", "band", "kind", "class", "actual", "predicted"}
+TEXT = {"data", "split", "model", "other", "metric", "definition", "band", "kind", "class", "actual", "predicted"}
 COLUMNS = {
     "runs": "data split model fold seed params seconds peak_memory_mb tokens_per_second n_shortened kind",
     "summary": "data split model metric mean low high n",
     "models": "data split metric model other difference low high",
     "splits": "data model metric split other difference low high",
-    "bands": "data split model band metric mean low high n sequences",
+    "bands": "data split model definition band metric mean low high n sequences",
     "history": "data split model fold seed epoch train_loss val_loss grad_norm_mean clipped_share",
     "classes": "data split model class n precision recall f1 mcc auroc",
     "confusion": "data split model actual predicted count",
