@@ -8,16 +8,17 @@ from hypothesis import strategies as st
 
 from unrolled.batching import Encoded, SortedBatches, loader, mask
 from unrolled.models import SequenceClassifier
-from unrolled.packing import Plan, mean, pack
+from unrolled.packing import Plan, pack
+from unrolled.pooling import POOLINGS
 from unrolled.recurrent import GRU, LSTM, RNN, MinGRU, MinLSTM
 
 CELLS = [RNN, LSTM, GRU, MinGRU, MinLSTM]
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=6)
 
 
-def a_classifier(cell=LSTM, **settings) -> SequenceClassifier:
+def a_classifier(cell=LSTM, pooling="mean", **settings) -> SequenceClassifier:
     torch.manual_seed(0)
-    return SequenceClassifier(22, 4, lambda d_in: cell(d_in, 8, **settings), d_e=5).double().eval()
+    return SequenceClassifier(22, 4, lambda d_in: cell(d_in, 8, **settings), d_e=5, pooling=pooling).double().eval()
 
 
 def tokens_of(lengths: list[int], T: int | None = None) -> torch.Tensor:
@@ -30,14 +31,57 @@ def test_the_mask_is_one_at_true_positions():
     assert mask(torch.tensor([1, 3]), 3).tolist() == [[True, False, False], [True, True, True]]
 
 
-@given(LENGTHS)
-def test_the_mean_is_over_true_residues(lengths):
-    h = torch.full((len(lengths), max(lengths), 3), torch.nan)
+def by_hand(name: str, pooling: torch.nn.Module, h: torch.Tensor) -> torch.Tensor:
+    """One sequence alone, h (n, d) of two directions, without packing."""
+    if name == "mean":
+        return h.mean(0)
+    if name == "max":
+        return h.max(0).values
+    if name == "last":
+        half = h.shape[1] // 2
+        return torch.cat([h[-1, :half], h[0, half:]])
+    return (torch.tanh(h @ pooling.hidden.weight.T + pooling.hidden.bias) @ pooling.score.weight.T).softmax(0).T[
+        0
+    ] @ h
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+@settings(max_examples=25)
+@given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=6), extra=st.integers(0, 3))
+def test_pooling_sees_true_positions_only_and_all_of_them(name, lengths, extra):
+    h = torch.full((len(lengths), max(lengths) + extra + 1, 4), torch.nan, dtype=torch.double)
     for row, n in enumerate(lengths):
-        h[row, :n] = torch.randn(n, 3)
-    expected = torch.stack([h[i, :n].mean(0) for i, n in enumerate(lengths)])
-    plan = Plan.of(torch.tensor(lengths), max(lengths))
-    torch.testing.assert_close(mean(pack(h, plan), plan), expected)
+        h[row, :n] = torch.randn(n, 4, generator=torch.Generator().manual_seed(row), dtype=torch.double)
+    pooling, plan = POOLINGS[name](4, 2).double(), Plan.of(torch.tensor(lengths), h.shape[1])
+    h.requires_grad_()
+    found = pooling(pack(h, plan), plan)
+    alone = [by_hand(name, pooling, h[i, :n]) if n else torch.zeros(4).double() for i, n in enumerate(lengths)]
+    torch.testing.assert_close(found, torch.stack(alone))
+    weights = torch.randn(found.shape, generator=torch.Generator().manual_seed(9), dtype=torch.double)
+    (grad,) = torch.autograd.grad((found * weights).sum(), h, allow_unused=True)
+    (expected,) = torch.autograd.grad((torch.stack(alone) * weights).sum() + 0 * h.sum(), h)
+    for i, n in enumerate(lengths):
+        torch.testing.assert_close(grad[i, :n], expected[i, :n], equal_nan=True)
+        assert not grad[i, n:].any()
+
+
+def test_attention_can_look_at_one_position_alone():
+    pooling, plan = POOLINGS["attention"](3, 1), Plan.of(torch.tensor([3, 2]), 3)
+    with torch.no_grad():
+        pooling.hidden.weight.copy_(torch.eye(3))
+        pooling.score.weight.copy_(torch.tensor([[1000.0, 0.0, 0.0]]))
+    h = torch.zeros(2, 3, 3)
+    h[0, 1], h[1, 0] = torch.tensor([1.0, 5.0, 7.0]), torch.tensor([1.0, 2.0, 3.0])
+    torch.testing.assert_close(pooling(pack(h, plan), plan), torch.stack([h[0, 1], h[1, 0]]))
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_padding_never_changes_the_logits_whatever_the_pooling(pooling, bidirectional):
+    model = a_classifier(GRU, pooling, bidirectional=bidirectional)
+    n, tokens = torch.tensor([4, 7, 1]), tokens_of([4, 7, 1])
+    wider = torch.nn.functional.pad(tokens, (0, 4))
+    torch.testing.assert_close(model(wider, n), model(tokens, n), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("cell", CELLS)

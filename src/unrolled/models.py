@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from unrolled.packing import Plan, mean
+from unrolled.packing import Plan
+from unrolled.pooling import POOLINGS
 from unrolled.recurrent import Recurrent
 
 
 class SequenceClassifier(nn.Module):
-    """The lecture's classifier: embedding -> recurrent layers -> mean over true positions -> linear.
+    """The lecture's classifier: embedding -> recurrent layers -> pooling over true positions -> linear.
 
     Padding is left out from the first layer to the pooling, so that it costs nothing and can change nothing.
 
@@ -19,6 +20,7 @@ class SequenceClassifier(nn.Module):
         recurrent: builds the recurrent layers from d_in.
         d_e: width of the learned embedding e_t.
         dropout: share of the pooled features zeroed in training.
+        pooling: `mean`, `last`, `max` or `attention` (see pooling.py).
     """
 
     def __init__(
@@ -28,10 +30,12 @@ class SequenceClassifier(nn.Module):
         recurrent: Callable[[int], Recurrent],
         d_e: int = 16,
         dropout: float = 0.0,
+        pooling: str = "mean",
     ):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, d_e, padding_idx=0)
         self.recurrent = recurrent(d_e)
+        self.pooling = POOLINGS[pooling](self.recurrent.d_out, self.recurrent.directions)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.recurrent.d_out, outputs)
 
@@ -40,5 +44,5 @@ class SequenceClassifier(nn.Module):
         plan = Plan.of(lengths, tokens.shape[1])
         e = self.embedding(tokens.flatten()[plan.index])  # (N, d_e)
         h, _ = self.recurrent.packed(e, plan, need_state=False)  # (N, d_out)
-        logits: Tensor = self.head(self.dropout(mean(h, plan)))  # (B, K)
+        logits: Tensor = self.head(self.dropout(self.pooling(h, plan)))  # (B, K)
         return logits

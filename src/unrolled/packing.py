@@ -142,12 +142,6 @@ def _scatter(y: Tensor, index: Tensor, shape: tuple[int, ...]) -> Tensor:
     return padded.index_copy_(0, index, y).view(shape)
 
 
-def mean(y: Tensor, plan: Plan) -> Tensor:
-    """(N, d) -> (B, d): the mean over the true positions of each sequence, 0 of an empty one."""
-    total = y.new_zeros(plan.B, y.shape[1]).index_add(0, plan.sequence, y)
-    return total / plan.lengths[plan.inverse, None].clamp(min=1).to(y.dtype)
-
-
 def pack(x: Tensor, plan: Plan, index: Tensor | None = None) -> Tensor:
     """(B, T, d) -> (N, d), true positions only; `index` other than the plan's own says where each row lies."""
     out: Tensor = _Pack.apply(x, plan.index if index is None else index)  # type: ignore[no-untyped-call]

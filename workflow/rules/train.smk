@@ -23,6 +23,7 @@ rule train:
             "stepwise",
             "stock",
             "packing",
+            "pooling",
             "batching",
             "runs",
             "table",
