@@ -9,20 +9,20 @@ LETTERS = list("ACDEFGHIKLMNPQRSTVWY")
 pytestmark = pytest.mark.slow
 
 
-def families(n: int, members: int, letters: list[str] = LETTERS) -> list[list[str]]:
-    """Members at about 80 % identity to their family's ancestor."""
+def families(n: int, members: int, letters: list[str] = LETTERS, changed: float = 0.2) -> list[list[str]]:
+    """Members in which a share of the letters of their family's ancestor was changed."""
     rng = np.random.default_rng(0)
     found = []
     for _ in range(n):
         ancestor = rng.choice(letters, 120)
-        mutants = (np.where(rng.random(120) < 0.2, rng.choice(letters, 120), ancestor) for _ in range(members))
+        mutants = (np.where(rng.random(120) < changed, rng.choice(letters, 120), ancestor) for _ in range(members))
         found.append(["".join(mutant) for mutant in mutants])
     return found
 
 
-@pytest.mark.parametrize(("alphabet", "letters"), [("protein", LETTERS), ("dna", list("ACGT"))])
-def test_relatives_get_their_familys_labels_and_strangers_the_shares(alphabet, letters):
-    known = families(10, 3, letters)
+@pytest.mark.parametrize(("alphabet", "letters", "changed"), [("protein", LETTERS, 0.2), ("dna", list("ACGT"), 0.1)])
+def test_relatives_get_their_familys_labels_and_strangers_the_shares(alphabet, letters, changed):
+    known = families(10, 3, letters, changed)
     y = np.eye(2, dtype=np.uint8)[[f % 2 for f in range(10) for _ in range(2)]]
     train = [s for family in known for s in family[:2]]
     test, wanted = [family[2] for family in known], np.eye(2)[[f % 2 for f in range(10)]]

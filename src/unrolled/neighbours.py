@@ -21,12 +21,8 @@ from unrolled.progress import meter
 
 CELLS_PER_SECOND = 1.2e9  # of one core, nominal: cells of the bounds' score tables
 BUDGET = 3600.0  # core-seconds
-OTHER_SEEDS = (
-    "-k",
-    "5",
-    "--spaced-kmer-mode",
-    "0",
-)  # unlike those of an audit's search: what one misses, two may see
+# Unlike those of an audit's search: what one misses, two may see.
+OTHER_SEEDS = {"protein": ("-k", "5", "--spaced-kmer-mode", "0"), "nucleotide": ("-k", "10")}
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ def neighbours(
         )
     else:
         nucleotide = "dna" in definition.kinds
-        settings = () if nucleotide else OTHER_SEEDS
+        settings = OTHER_SEEDS["nucleotide" if nucleotide else "protein"]
         found = candidates.proposed(
             sequences, nucleotide=nucleotide, both_strands=both_strands, threads=threads, settings=settings
         )
