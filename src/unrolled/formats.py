@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from unrolled import table as tables
 from unrolled.alphabet import ALPHABETS
+from unrolled.archives import members
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
 from unrolled.reading import Block, csv_rows, fasta_blocks
@@ -47,13 +48,14 @@ def read_fasta(card: Card, path: Path) -> Iterator[Record]:
     """Records of a FASTA file. Card keys: header (separator, target) or labels, keep.
 
     The id is the header up to the separator or a blank; `sp|P12345|NAME` and `tr|...` give the accession.
-    Target and kept columns are `name=value` fields of the header.
+    Target and kept columns are `name=value` fields of the header; with `labels: file` the file's name is the target.
     """
     _check_header(card)
     for block in fasta_blocks(path):
         yield _fasta_record(card, path, block)
 
 
+FILE = "file"  # as a card's `labels`: the class of a sequence is the name of its file, without extensions
 FORMATS = {"csv": read_csv, "fasta": read_fasta}
 
 
@@ -97,11 +99,18 @@ def _simulated(card: Card) -> pd.DataFrame:
 def _parsed(card: Card, files: Sequence[Path], excluded: Excluded) -> pd.DataFrame:
     """Rows of all files, one per id, labelled, with their `where`."""
     labels = _labels_path(card, files)
-    records = [record for path in files if path != labels for record in _records(card, path)]
+    records = [record for path in _sources(card, files) if path != labels for record in _records(card, path)]
     tables.refuse("unreadable records", (r.fault for r in records if r.fault), "Correct the file or the card.")
     values = [(r.id, r.sequence, r.target, *r.keep, r.where) for r in records]
     rows = _unique(pd.DataFrame(values, columns=[*_columns(card), "where"], dtype="str"), card, excluded)
     return rows if labels is None else _labelled(rows, card, labels, excluded)
+
+
+def _sources(card: Card, files: Sequence[Path]) -> list[Path]:
+    """The files to read: of an archive those that its `members` name."""
+    patterns = [file.get("members") for file in card["files"]]
+    named = zip(files, [*patterns, *[None] * (len(files) - len(patterns))], strict=True)
+    return [path for file, pattern in named for path in (members(file, pattern) if pattern else [file])]
 
 
 def _columns(card: Card) -> list[str]:
@@ -137,7 +146,7 @@ def _unique(rows: pd.DataFrame, card: Card, excluded: Excluded) -> pd.DataFrame:
 
 def _labels_path(card: Card, files: Sequence[Path]) -> Path | None:
     """The card's labels file: one of `files` by its name, or a path of its own."""
-    if "labels" not in card:
+    if card.get("labels", FILE) == FILE:
         return None
     source = card["labels"]
     if ("path" in source) == ("name" in source):
@@ -206,7 +215,9 @@ def _spelled(text: str, card: Card) -> str:
 
 def _check_header(card: Card) -> None:
     if "header" not in card and "labels" not in card:
-        raise UnrolledError("where are the labels? A FASTA card needs `header: {target: ...}` or `labels: {...}`")
+        raise UnrolledError(
+            "where are the labels? A FASTA card needs `header: {target: ...}`, `labels: {...}` or `labels: file`"
+        )
     if "labels" in card or card["task"] != "multilabel":
         return
     separator = card["header"].get("separator", "|")
@@ -225,10 +236,11 @@ def _fasta_record(card: Card, path: Path, block: Block) -> Record:
     wanted = keep if "labels" in card else [layout["target"], *keep]
     absent = [f"{path}:{line}: the header has no field `{name}=`" for name in wanted if name not in fields]
     sequence = _spelled("".join(letters for _, letters in body), card)
+    target = path.name.split(".")[0] if card.get("labels") == FILE else fields.get(layout.get("target"), "")
     return Record(
         id=_accession(header, separator),
         sequence=sequence,
-        target="" if "labels" in card else fields.get(layout["target"], ""),
+        target=target,
         keep=tuple(fields.get(name, "") for name in keep),
         where=f"{path}:{line}",
         fault=absent[0] if absent else _bad_letter(card, path, sequence, body),

@@ -1,17 +1,19 @@
 """Raw text files -> the rows of a CSV or the records of a FASTA, each with the line it stands on.
 
-Files are UTF-8, plain or gzipped. What the values mean is not known here; a file that cannot be read is an
+Files are UTF-8, plain, gzipped or inside an archive. What the values mean is not known here; a file that cannot be read is an
 UnrolledError that names the file and the line.
 """
 
 import csv
 import gzip
+import io
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TextIO, cast
+from typing import BinaryIO, TextIO, cast
 
+from unrolled.archives import opened
 from unrolled.errors import UnrolledError
 from unrolled.table import refuse
 
@@ -86,8 +88,8 @@ def _text(path: Path) -> Iterator[TextIO]:
     """Open plain or gzipped UTF-8, told apart by content; a failure to read names the file and the line."""
     try:
         _refuse_page(path)
-        with _open(path, "rt", encoding="utf-8-sig") as stream:
-            yield cast(TextIO, stream)
+        with io.TextIOWrapper(_open(path), encoding="utf-8-sig") as stream:
+            yield stream
     except UnicodeDecodeError:
         raise UnrolledError(_undecodable(path)) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -96,15 +98,20 @@ def _text(path: Path) -> Iterator[TextIO]:
         raise UnrolledError(f"{path}: {error.strerror}. Is the path right?") from None
 
 
-def _open(path: Path, mode: str, encoding: str | None = None) -> IO[Any]:
-    with path.open("rb") as stream:
-        zipped = stream.read(2) == b"\x1f\x8b"
-    opener: Callable[..., IO[Any]] = gzip.open if zipped else open
-    return opener(path, mode, encoding=encoding)
+def _open(path: Path) -> BinaryIO:
+    stream = opened(path)
+    zipped = stream.read(2) == b"\x1f\x8b"
+    stream.seek(0)
+    if not zipped:
+        return stream
+    if isinstance(stream, io.BytesIO):
+        return cast(BinaryIO, gzip.open(stream))
+    stream.close()
+    return cast(BinaryIO, gzip.open(path))
 
 
 def _refuse_page(path: Path) -> None:
-    with _open(path, "rb") as stream:
+    with _open(path) as stream:
         start = stream.read(512).removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(b"<"):
         raise UnrolledError(
@@ -116,7 +123,7 @@ def _refuse_page(path: Path) -> None:
 def _undecodable(path: Path) -> str:
     """Where a file stops being UTF-8: read again by lines, because decoding reports places within a block."""
     offset, number = 0, 0
-    with _open(path, "rb") as stream:
+    with _open(path) as stream:
         for line in stream:
             number += 1
             try:
@@ -125,4 +132,4 @@ def _undecodable(path: Path) -> str:
                 offset += error.start
                 break
             offset += len(line)
-    return f"{path}:{number}: not UTF-8 at byte {offset}. Save it as UTF-8 text; unpack archives but gzip."
+    return f"{path}:{number}: not UTF-8 at byte {offset}. Save it as UTF-8 text; of an archive name the `members`."
