@@ -100,7 +100,7 @@ def test_lengths() -> None:
     lengths = demo()["sequence"].str.len()
     assert lengths.min() >= 40
     assert lengths.max() <= 200
-    assert 65 <= lengths.mean() <= 90
+    assert 95 <= lengths.mean() <= 125
     assert lengths.std() > 12
 
 
@@ -126,7 +126,7 @@ def test_noise_is_exactly_its_share() -> None:
 
 
 def test_a_few_nonstandard_letters_never_inside_a_signal() -> None:
-    table = demo()
+    table = simulate(4000, 60, 0)
     assert set("".join(table["sequence"])) == set(RESIDUES + "XBU")
     assert 0.02 < table["sequence"].str.contains("[XBU]").mean() < 0.2
     assert not any(set("XBU") & set("".join(planted(row))) for _, row in table.iterrows())
@@ -250,11 +250,12 @@ def test_a_table_stays_what_it_was() -> None:
 
 FIRST_ROW = [
     "sim01",
-    "MVERKLVNALDLINTIVPLMTIPIPRPAAIVATIVSTMPAVEVTPKEGAPIVVKRGIQNTIVSTPKKRKKVQKRTPIKAMISTAAGEVVKTS",
-    "Nucleus",
-    "F1",
-    "MOTIF 54..69",
-    "Nucleus",
+    "MRRKLFFAVLLAILAGPSQAKRDKFVVSWLEWIESGEADENQPGNGKRPNNTDADCLDDKQYSPISREVVKTQRGYQLSMRSQDQYSYRYDLELATAVALLVIIFVEEAAKAH"
+    "THTDNADNAKKDELLIVIILIELKLFSAG",
+    "Secreted",
+    "F2",
+    "SIGNAL 1..20",
+    "Secreted",
 ]
 
 

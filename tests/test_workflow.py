@@ -219,8 +219,9 @@ def test_a_killed_workflow_goes_on_and_ends_with_the_same_numbers(finished, tmp_
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    subprocess.run([str(SNAKEMAKE), "--unlock"], cwd=project, check=True, capture_output=True)
-    done = snakemake(project)
+    unlocked = snakemake(project, "--unlock")
+    assert unlocked.returncode == 0, unlocked.stderr
+    done = snakemake(project, "--rerun-incomplete")
     assert done.returncode == 0, done.stderr
     for table in ("summary", "models", "splits"):
         name = f"results/demo/tables/{table}.csv"

@@ -59,5 +59,5 @@ def _contents(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
         return
     with tarfile.open(archive) as tar:
         for member in tar:
-            if (stream := tar.extractfile(member)) and member.isfile():
+            if member.isfile() and (stream := tar.extractfile(member)):
                 yield member.name.removeprefix("./"), stream.read

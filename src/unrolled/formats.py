@@ -108,7 +108,7 @@ def _parsed(card: Card, files: Sequence[Path], excluded: Excluded) -> pd.DataFra
 
 def _sources(card: Card, files: Sequence[Path]) -> list[Path]:
     """The files to read: of an archive those that its `members` name."""
-    patterns = [file.get("members") for file in card["files"]]
+    patterns = [file.get("members") for file in card.get("files", [])][: len(files)]
     named = zip(files, [*patterns, *[None] * (len(files) - len(patterns))], strict=True)
     return [path for file, pattern in named for path in (members(file, pattern) if pattern else [file])]
 

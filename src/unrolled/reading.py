@@ -1,7 +1,7 @@
 """Raw text files -> the rows of a CSV or the records of a FASTA, each with the line it stands on.
 
-Files are UTF-8, plain, gzipped or inside an archive. What the values mean is not known here; a file that cannot be read is an
-UnrolledError that names the file and the line.
+Files are UTF-8, plain, gzipped or inside an archive. What the values mean is not known here; a file that cannot be
+read is an UnrolledError that names the file and the line.
 """
 
 import csv
