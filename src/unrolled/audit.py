@@ -162,7 +162,7 @@ def statement(n: int, above: int, found: Crossing, terms: Terms, where: str, wha
     if found.exhaustive:
         have = "has" if above in (0, 1) else "have"
         return f"{share if above else 'Zero'} of {n:,} {what} {have} {least}: all {found.total:,} pairs were aligned."
-    done = f"MMseqs2's most sensitive search and {found.checked:,} exact alignments"
+    done = f"MMseqs2's search (sensitivity {found.sensitivity:g}) and {found.checked:,} exact alignments"
     start = f"{share} of {n:,} {what} found with" if above else f"None of {n:,} {what} found with"
     return f"{start} {least}, by {done}. {_bounded(found.sample)}"
 

@@ -1,4 +1,4 @@
-"""Pairs that are likely to be alike, by MMseqs2's most sensitive search: candidates, not identities.
+"""Pairs that are likely to be alike, by a sensitive search of MMseqs2: candidates, not identities.
 
 For proteins its prefilter alone: it scores the best ungapped stretch of every sequence that shares similar k-mers
 on one diagonal, and what passes is aligned exactly by whoever asked.
@@ -18,7 +18,21 @@ Pairs = NDArray[np.int64]
 
 MOST = 300  # candidates of one sequence
 # No masking and no correction for composition: a biased region is what two sequences can share as well.
-SENSITIVE = ["-s", "7.5", "--max-seqs", str(MOST), "--mask", "0", "--comp-bias-corr", "0"]
+SENSITIVE = ["--max-seqs", str(MOST), "--mask", "0", "--comp-bias-corr", "0"]
+# Nominal core-seconds of a residue at each sensitivity (-s), of samples of DeepLoc 2.0.
+COST = {7.5: 1.1e-4, 6.5: 3.5e-5, 5.7: 2.5e-5}
+MOST_SENSITIVE = max(COST)
+
+
+def seconds(sequences: Sequence[str], sensitivity: float, threads: int) -> float:
+    """Predicted time of a search; the same on every machine, so that it decides the same everywhere."""
+    return COST[sensitivity] * sum(map(len, sequences)) / threads
+
+
+def affordable(sequences: Sequence[str], budget: float, threads: int) -> float:
+    """The highest sensitivity whose search is predicted to take at most `budget` seconds; the lowest if none is."""
+    fitting = (s for s in COST if seconds(sequences, s, threads) <= budget)
+    return max(fitting, default=min(COST))
 
 
 def proposed(
@@ -27,6 +41,7 @@ def proposed(
     nucleotide: bool = False,
     both_strands: bool = False,
     threads: int = 1,
+    sensitivity: float = MOST_SENSITIVE,
     settings: Sequence[str] = (),
 ) -> Pairs:
     """Pairs of rows that MMseqs2 finds, (P, 2), lower row first, each once.
@@ -38,7 +53,7 @@ def proposed(
         here = Path(folder)
         fasta = here / "all.fasta"
         fasta.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(sequences)), encoding="ascii")
-        options = [*SENSITIVE, *settings, "--threads", str(threads), "-v", "1"]
+        options = ["-s", str(sensitivity), *SENSITIVE, *settings, "--threads", str(threads), "-v", "1"]
         hits = _nucleotide(here, fasta, both_strands, options) if nucleotide else _protein(here, fasta, options)
         if hits.stat().st_size == 0:
             return np.empty((0, 2), dtype=np.int64)
@@ -52,7 +67,7 @@ def proposed(
     return np.asarray(pairs[np.sort(first)])
 
 
-def likely(sequences: Sequence[str], folds: Pairs, **options: bool | int) -> Pairs:
+def likely(sequences: Sequence[str], folds: Pairs, **options: bool | float) -> Pairs:
     """The pairs `proposed` (same options) whose sequences are in different folds, (N,) numbers."""
     pairs = proposed(sequences, **options)  # type: ignore[arg-type]
     return np.asarray(pairs[folds[pairs[:, 0]] != folds[pairs[:, 1]]])

@@ -174,7 +174,7 @@ def certify(
 ) -> None:
     """Check a split, whoever built it: how near do tested sequences come to those trained on?
 
-    All pairs across folds are aligned if that fits the budget; else those that the most sensitive search proposes,
+    All pairs across folds are aligned if that fits the budget; else those that a sensitive search proposes,
     and a random sample of the others.
     """
     import pandas as pd

@@ -1,6 +1,6 @@
 """How near each sequence comes to the other folds: every pair aligned while that is affordable, else the likely ones.
 
-Beyond the budget, MMseqs2's most sensitive search proposes pairs, the best of each sequence first, and a seeded
+Beyond the budget, a sensitive search of MMseqs2 proposes pairs, the best of each sequence first, and a seeded
 sample of all other pairs bounds what the search may have missed.
 """
 
@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.candidates import likely
+from unrolled import candidates
 from unrolled.identity import Definition, Progress, identities
 
 Ints = NDArray[np.int64]
 
 PAIR, CELL = 12e-6, 0.8e-9  # seconds: of one pair in one thread only, of one cell of its table in each; measured
 BLOCK = 2**18  # pairs in memory at a time
-SEARCHED = 0.75  # share of the budget for pairs that a search proposes; the sample has the rest
+SEARCHING = 0.5  # share of the budget that a search may take
+SEARCHED = 0.75  # share of the alignments for pairs that it proposes; the sample has the rest
 CONFIDENCE = 0.95
 
 
@@ -56,6 +57,7 @@ class Crossing:
     checked: int  # of them aligned
     above: int  # of them at or above the threshold
     sample: Sample | None
+    sensitivity: float | None = None  # of the search, if there was one
 
     @property
     def exhaustive(self) -> bool:
@@ -94,7 +96,7 @@ def cross(
         sequences: N of them; equal identities go to the lower row, so sort them for a result without chance.
         folds: (N,) numbers 0..k-1.
         threshold: what is counted.
-        budget: predicted seconds of alignment; beyond it, a search and a sample.
+        budget: predicted seconds of all alignments; beyond it, a search and a sample, about as long together.
         say: told what will be done and what it will cost, before it is done.
     """
     pairs, cells = crossing_cost(sequences, folds)
@@ -105,16 +107,23 @@ def cross(
         say(f"aligning all {pairs:,} pairs, about {_minutes(cost)}")
         job.align(_all(folds), pairs)
         return job.found(pairs, None)
-    say(f"all {pairs:,} pairs would take about {_minutes(cost)}: the most sensitive search instead")
-    affordable = int(budget / cost * pairs)  # pairs of mean length
+    sensitivity = candidates.affordable(sequences, SEARCHING * budget, threads)
+    searching = candidates.seconds(sequences, sensitivity, threads)
+    say(
+        f"all {pairs:,} pairs would take about {_minutes(cost)}: a search instead, "
+        f"of sensitivity {sensitivity:g}, about {_minutes(searching)}"
+    )
+    affordable = int(max(1 - searching / budget, 1 - SEARCHING) * budget / cost * pairs) if budget else 0
     nucleotide = "dna" in definition.kinds
-    proposed = likely(sequences, folds, nucleotide=nucleotide, both_strands=both_strands, threads=threads)
+    proposed = candidates.likely(
+        sequences, folds, nucleotide=nucleotide, both_strands=both_strands, threads=threads, sensitivity=sensitivity
+    )
     proposed = proposed[: int(SEARCHED * affordable)]
     drawn = _drawn(folds, affordable - int(SEARCHED * affordable), proposed, seed)
     say(f"aligning {len(proposed):,} pairs that it proposes and {len(drawn):,} random others")
     job.align(_blocks(proposed), len(proposed) + len(drawn))
     hits = job.align(_blocks(drawn), len(proposed) + len(drawn))
-    return job.found(pairs, Sample(len(drawn), hits, pairs - len(proposed)))
+    return job.found(pairs, Sample(len(drawn), hits, pairs - len(proposed)), sensitivity)
 
 
 class _Job:
@@ -148,8 +157,8 @@ class _Job:
             self.above += int((values >= self.threshold).sum())
         return self.above - before
 
-    def found(self, total: int, sample: Sample | None) -> Crossing:
-        return Crossing(self.identity, self.nearest, total, self.checked, self.above, sample)
+    def found(self, total: int, sample: Sample | None, sensitivity: float | None = None) -> Crossing:
+        return Crossing(self.identity, self.nearest, total, self.checked, self.above, sample, sensitivity)
 
     def _note(self, pairs: Ints, values: NDArray[np.float32]) -> None:
         """Enter both directions of each pair; among equals the lowest row stays, whatever the order of blocks."""

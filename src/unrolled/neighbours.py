@@ -22,7 +22,7 @@ from unrolled.progress import meter
 CELLS_PER_SECOND = 1.2e9  # of one core, nominal: cells of the bounds' score tables
 BUDGET = 3600.0  # core-seconds
 # Unlike those of an audit's search: what one misses, two may see.
-OTHER_SEEDS = {"protein": ("-k", "5", "--spaced-kmer-mode", "0"), "nucleotide": ("-k", "10")}
+OTHER_SEEDS = {"protein": ("-k", "6", "--spaced-kmer-mode", "0"), "nucleotide": ("-k", "10")}
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,10 @@ def neighbours(
     cost = cells / CELLS_PER_SECOND
     exhaustive = cost <= budget
     spent = f"{total:,} pairs, {_spoken(cost)} of one core for all (budget {_spoken(budget)})"
-    say(f"{spent}: {'proving or aligning every one' if exhaustive else 'too many, so a search'}")
+    search = (
+        f"too many, so a search, about {_spoken(candidates.seconds(sequences, candidates.MOST_SENSITIVE, threads))}"
+    )
+    say(f"{spent}: {'proving or aligning every one' if exhaustive else search}")
     if exhaustive:
         found = np.unique(
             np.concatenate([_doubts(sequences, part, threshold, both_strands, threads) for part in parts]), axis=0

@@ -31,7 +31,7 @@ class Request:
     single_stranded: bool = False
     multilabel: bool = False
     removal: float = 0.05
-    budget: float = BUDGET  # core-seconds of the neighbours; seconds of the audit are a third
+    budget: float = BUDGET  # core-seconds of the neighbours; seconds of the audit are a sixth
     seed: int = 0
     threads: int = 1
 
@@ -83,7 +83,7 @@ def split(
     certificate, _ = audit.certify(
         audit.folded(frame, made.kept),
         terms,
-        budget=request.budget / 3,
+        budget=request.budget / 6,
         threads=request.threads,
         seed=request.seed,
         progress=meter("certify: pairs"),
