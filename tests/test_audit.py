@@ -116,6 +116,7 @@ def test_beyond_the_budget_it_searches_and_samples_and_never_says_zero(clean):
     certificate, _ = audit.certify(clean, TERMS, budget=0.004)
     assert certificate["method"] == "search and sample"
     assert certificate["statement"].startswith("None of 40 sequences found")
+    assert "search (sensitivity 5.7)" in certificate["statement"]
     assert "zero" not in certificate["statement"].lower()
     residual = certificate["residual"]
     assert certificate["pairs_checked"] < certificate["pairs"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from test_audit import mutant, unrelated
-from unrolled.candidates import likely, proposed
+from unrolled.candidates import affordable, likely, proposed, seconds
 from unrolled.identity import reverse_complement
 
 pytestmark = pytest.mark.slow
@@ -36,3 +36,10 @@ def test_both_strands_of_dna_or_one():
 def test_sequences_shorter_than_a_kmer_have_no_candidates():
     assert proposed(["MKV", "MKA"]).shape == (0, 2)
     assert proposed(["ACG", "ACC"], nucleotide=True).shape == (0, 2)
+
+
+def test_a_search_is_as_sensitive_as_a_budget_allows_and_never_none():
+    sequences = ["M" * 1000] * 1000
+    assert [affordable(sequences, budget, 1) for budget in (1000, 50, 0)] == [7.5, 6.5, 5.7]
+    assert affordable(sequences, 50, 4) == 7.5
+    assert seconds(sequences, 7.5, 2) == 2 * seconds(sequences, 7.5, 4) > seconds(sequences, 6.5, 2)
