@@ -80,7 +80,9 @@ def cluster(
 def best_hits(
     queries: Sequence[str], targets: Sequence[str], *, nucleotide: bool = False, threads: int = 1
 ) -> NDArray[np.int64]:
-    """Row of the target with the highest bit score for each query, by `mmseqs easy-search` with its defaults.
+    """Row of the target with the highest bit score for each query, by `mmseqs easy-search`.
+
+    Its defaults, but for shorter seeds: they find more, and take less memory.
 
     Returns:
         (Q,) rows, the lowest of equals; -1 where nothing is found with an E-value below 0.001.
@@ -91,7 +93,7 @@ def best_hits(
         files = [here / "queries.fasta", here / "targets.fasta", here / "hits.tsv", here / "tmp"]
         for path, sequences in zip(files, (queries, targets), strict=False):
             path.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(sequences)), encoding="ascii")
-        kind = ["--search-type", "3", "--strand", "2", *SEEDS] if nucleotide else []
+        kind = ["--search-type", "3", "--strand", "2", *SEEDS] if nucleotide else ["-k", "5"]
         settings = ["--format-output", "query,target,bits", "--threads", str(threads), "-v", "1"]
         run([str(mmseqs()), "easy-search", *map(str, files), *kind, *settings])
         if files[2].stat().st_size == 0:
