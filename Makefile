@@ -15,7 +15,7 @@ help: ## Show this list
 
 setup: $(READY) ## Create .venv and install every pinned package (once, a few minutes)
 
-$(READY): requirements.lock pyproject.toml setup.py src/unrolled/kernel.cpp
+$(READY): requirements.lock pyproject.toml setup.py $(wildcard src/unrolled/kernel*.cpp src/unrolled/kernel*.h)
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; name one: make demo PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "Installing into $(VENV) with $$($(PYTHON) --version); this takes a few minutes, once." >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -15,6 +15,7 @@ setup(
         Extension(
             f"unrolled._kernel_{level}",
             ["src/unrolled/kernel.cpp"],
+            depends=["src/unrolled/kernel_walk.h", "src/unrolled/kernel_products.h"],
             extra_compile_args=FLAGS + flags,
             language="c++",
             optional=True,

@@ -126,11 +126,12 @@ def netgpi() -> list[dict]:
         data.row("random", edges, data.random()),
         data.row(CLUSTER, edges, *data.clusters(0.3)),
     ]
-    for definition, least in (("needle", 3608), ("local80", 0)):
+    for definition, least in (("needle", 3608), ("local80", None)):
         fold, certificate, seconds = data.ours(threshold=0.3, definition=definition)
         row = data.row(f"unrolled split, {definition}", edges, fold, seconds)
-        goal = f"0 {definition}, kept >= {least:,}, 5 %, 2 points, 300 s"
-        met = certificate["above_threshold"] == 0 and certificate["method"] == "exhaustive" and row["kept"] >= least
+        goal = f"0 {definition}, {f'kept >= {least:,}, ' if least else ''}5 %, 2 points, 300 s"
+        met = certificate["above_threshold"] == 0 and certificate["method"] == "exhaustive"
+        met = met and row["kept"] >= (least or 0)
         even = row["size, % off"] <= 5 and row["class share, points off"] <= 2
         rows.append(row | {"certificate": _said(certificate), "goal": goal, "met": met and even and seconds <= 300})
     for name, leak in PUBLISHED.items():

@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import stat
 import subprocess
 import sys
 import time
@@ -175,6 +174,16 @@ def test_small_and_uniform_sets_get_an_answer(tmp_path, train, test, status):
     assert audit(tmp_path, train, test)[0] == status
 
 
+def with_mmseqs(folder: Path, script: str) -> dict[str, str]:
+    """The environment in which a shell script is MMseqs2, and folder/tmp the place of temporary files."""
+    mmseqs = folder / "bin" / "mmseqs"
+    mmseqs.parent.mkdir()
+    mmseqs.write_text(f"#!/bin/sh\n{script}\n")
+    mmseqs.chmod(0o755)
+    (folder / "tmp").mkdir()
+    return {"PATH": f"{mmseqs.parent}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(folder / "tmp")}
+
+
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command as a user starts it."""
     env = os.environ | environment
@@ -222,19 +231,11 @@ def test_a_missing_file_is_status_2(tmp_path):
     ids=["too old", "disk full"],
 )
 def test_an_mmseqs_that_fails_is_quoted_and_leaves_nothing_behind(tmp_path, train, clean, script, message):
-    mmseqs = tmp_path / "bin" / "mmseqs"
-    mmseqs.parent.mkdir()
-    mmseqs.write_text(f"#!/bin/sh\n{script}\n")
-    mmseqs.chmod(mmseqs.stat().st_mode | stat.S_IEXEC)
-    (tmp_path / "tmp").mkdir()
+    surroundings = with_mmseqs(tmp_path, script)
     files = fasta(tmp_path / "a.fa", train), fasta(tmp_path / "b.fa", clean)
     out = tmp_path / "out" / "out.json"
-    path = f"{mmseqs.parent}{os.pathsep}{os.environ['PATH']}"
-    done = run(
-        *("--train", str(files[0]), "--test", str(files[1]), "--json", str(out), "--minutes", "0.00001"),
-        PATH=path,
-        TMPDIR=str(tmp_path / "tmp"),
-    )
+    arguments = ("--train", str(files[0]), "--test", str(files[1]), "--json", str(out), "--minutes", "0.00001")
+    done = run(*arguments, **surroundings)
     assert done.returncode == 2
     assert message in done.stderr
     assert list((tmp_path / "tmp").iterdir()) == []
@@ -242,14 +243,9 @@ def test_an_mmseqs_that_fails_is_quoted_and_leaves_nothing_behind(tmp_path, trai
 
 
 def test_a_search_that_is_stopped_leaves_nothing_behind(tmp_path, train, clean):
-    mmseqs = tmp_path / "bin" / "mmseqs"
-    mmseqs.parent.mkdir()
-    mmseqs.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nexec sleep 60\n")
-    mmseqs.chmod(mmseqs.stat().st_mode | stat.S_IEXEC)
-    (tmp_path / "tmp").mkdir()
+    env = os.environ | with_mmseqs(tmp_path, f"touch {tmp_path}/started\nexec sleep 60")
     files = fasta(tmp_path / "a.fa", train), fasta(tmp_path / "b.fa", clean)
     command = [sys.executable, "-m", "unrolled", "audit", "--train", str(files[0]), "--test", str(files[1])]
-    env = os.environ | {"PATH": f"{mmseqs.parent}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(tmp_path / "tmp")}
     with subprocess.Popen([*command, "--minutes", "0"], env=env, stderr=subprocess.DEVNULL) as running:
         deadline = time.monotonic() + 60
         while not (tmp_path / "started").exists() and time.monotonic() < deadline:

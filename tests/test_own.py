@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from test_leakage import with_mmseqs
 from unrolled import homology, own
 from unrolled.audit import folds_hash
 from unrolled.cli import cli
@@ -213,25 +213,19 @@ def test_what_is_no_fasta_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        ("#!/bin/sh\necho 'Unrecognized parameter \"--spaced-kmer-mode\"' >&2\nexit 1\n", "this MMseqs2 is too old"),
-        ("#!/bin/sh\necho 'Could not write: No space left on device' >&2\nexit 1\n", "No space left"),
+        ("echo 'Unrecognized parameter \"--spaced-kmer-mode\"' >&2\nexit 1", "this MMseqs2 is too old"),
+        ("echo 'Could not write: No space left on device' >&2\nexit 1", "No space left"),
     ],
 )
 def test_beyond_the_budget_a_failing_mmseqs_is_an_error_and_leaves_nothing(tmp_path, monkeypatch, script, message):
-    binary = tmp_path / "bin" / "mmseqs"
-    binary.parent.mkdir()
-    binary.write_text(script)
-    binary.chmod(0o755)
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    monkeypatch.setenv("PATH", f"{binary.parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("TMPDIR", str(temporary))
+    for name, value in with_mmseqs(tmp_path, script).items():
+        monkeypatch.setenv(name, value)
     path = fasta(tmp_path / "a.fasta", families(10, 3))
     done = run(path, "--minutes", "0", "--out", tmp_path / "out")
     assert done.returncode == 2
     assert message in done.stderr
     assert not (tmp_path / "out").exists()
-    assert list(temporary.iterdir()) == []
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 @pytest.mark.slow

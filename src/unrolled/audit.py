@@ -5,9 +5,9 @@ said only where every pair across folds was aligned.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,8 @@ import pandas as pd
 from unrolled import __version__, homology
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
-from unrolled.identity import DEFAULT, Definition, Progress, check_threshold, definition
-from unrolled.nearest import CONFIDENCE, Crossing, Sample, cross
+from unrolled.identity import DEFAULT, Definition, check_threshold, definition
+from unrolled.nearest import CONFIDENCE, Crossing, Effort, Sample, cross
 from unrolled.table import refuse
 
 LISTED = 1000  # offenders in a certificate, the worst first; all are in identity.parquet
@@ -56,12 +56,7 @@ def folded(table: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
 def certify(
     sequences: pd.DataFrame,
     terms: Terms,
-    *,
-    budget: float = 600.0,
-    threads: int = 1,
-    seed: int = 0,
-    progress: Progress | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    **effort: Unpack[Effort],
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """The certificate of folds, and each sequence's nearest neighbours.
 
@@ -70,7 +65,7 @@ def certify(
 
     Args:
         sequences: columns id (unique), sequence and fold (0..k-1), N rows in any order.
-        budget: predicted seconds of alignment; beyond it the check is a search and a sample, and says so.
+        effort: as for `nearest.cross`; beyond its budget the check is a search and a sample, and says so.
 
     Returns:
         The content of certificate.json, and (N rows, by id) id, fold; nearest and max_identity among the sequences
@@ -86,11 +81,7 @@ def certify(
         terms.definition,
         check_threshold(terms.threshold),
         both_strands=terms.both_strands,
-        budget=budget,
-        threads=threads,
-        seed=seed,
-        progress=progress,
-        say=say,
+        **effort,
     )
     nearest = _nearest(rows, found).assign(definition=terms.definition.name)
     return _certificate(nearest, found, terms), nearest

@@ -63,27 +63,35 @@ def loads(fold: Ints, counts: Floats, k: int) -> Floats:
     return found
 
 
+def greedily(counts: Floats, k: int, order: Ints, fold: Ints) -> Ints:
+    """Each group without a fold (-1), in the given order, to the fold where this grows least, in place.
+
+    The sum over sizes and classes of (count in fold / count in all)^2: a rare class weighs as much as a common one.
+    """
+    shares = counts / np.maximum(counts.sum(axis=0), 1)
+    filled = loads(fold, shares, k)
+    for group in order:
+        if fold[group] < 0:
+            growth = (2 * filled + shares[group]) @ shares[group]  # (k,) of sum((f + c)^2 - f^2)
+            fold[group] = np.argmin(growth.round(12))
+            filled[fold[group]] += shares[group]
+    return fold
+
+
 def pack(counts: Floats, k: int, tolerance: Tolerance, start: Ints | None = None) -> Ints:
     """The fold of every group, (G,) 0..k-1: deterministic, for groups in a given order.
 
-    From the largest group to the smallest, each goes where the sum over sizes and classes of (count in fold / count
-    in all)^2 grows least; then single moves and swaps repair what breaches the tolerance, and even out the rest.
+    Greedily from the largest group to the smallest; then single moves and swaps repair what breaches the tolerance,
+    and even out the rest.
 
     Args:
         counts: (G, 1 + K) size and class counts of each group.
         start: (G,) folds that some groups have already, -1 for the others.
     """
-    fold = np.full(len(counts), -1) if start is None else start.astype(np.int64)
-    shares = counts / np.maximum(counts.sum(axis=0), 1)
-    filled = loads(fold, shares, k)
-    for group in np.argsort(-counts[:, 0], kind="stable"):
-        if fold[group] < 0:
-            growth = (2 * filled + shares[group]) @ shares[group]  # (k,) of sum((f + c)^2 - f^2)
-            fold[group] = np.argmin(growth.round(12))
-            filled[fold[group]] += shares[group]
+    order = np.argsort(-counts[:, 0], kind="stable")
+    fold = greedily(counts, k, order, np.full(len(counts), -1) if start is None else start.astype(np.int64))
     limits = np.array([tolerance.size, tolerance.share])
     kinds = np.unique(counts, axis=0, return_inverse=True)[1].ravel()
-    order = np.argsort(-counts[:, 0], kind="stable")
     _improve(fold, np.ascontiguousarray(counts, dtype=np.float64), kinds, order, k, limits)
     return fold
 

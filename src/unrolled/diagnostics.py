@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unrolled import scan
-from unrolled.recurrent import Recurrent
+from unrolled.layers import Recurrent
 from unrolled.scan import Work
 
 # Distances are averaged within [EDGES[i], EDGES[i + 1]).

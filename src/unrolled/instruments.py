@@ -6,7 +6,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 
 from unrolled import diagnostics
-from unrolled.recurrent import Recurrent
+from unrolled.layers import Recurrent
 from unrolled.tracking import Tracker
 
 DECADES = (0, 1, 8, 64, 512)  # distances whose gradient goes to the tracker; the file has all

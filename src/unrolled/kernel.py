@@ -29,7 +29,7 @@ LEVELS = {"AVX512": ("avx512", "avx2", "any"), "AVX2": ("avx2", "any")}
 
 
 class Job(ctypes.Structure):
-    """`struct Job` of kernel.cpp, field by field."""
+    """`struct Job` of kernel_walk.h, field by field."""
 
     _fields_ = (
         *((name, ctypes.c_long) for name in NUMBERS),

@@ -3,10 +3,9 @@
 Everything a reader is told comes from `Leakage.facts`, the JSON: counts are of test sequences unless they say pairs.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -15,9 +14,8 @@ from numpy.typing import NDArray
 from unrolled.audit import Terms, method, sample_facts, statement, tools
 from unrolled.errors import UnrolledError
 from unrolled.fasta import guess_alphabet, read_fasta
-from unrolled.identity import Progress
 from unrolled.leaks import Shared, shared
-from unrolled.nearest import Crossing, cross
+from unrolled.nearest import Crossing, Effort, cross
 
 LISTED = 1000  # offenders in the JSON, the worst first
 BANDS = 10  # of the histogram
@@ -151,16 +149,11 @@ def between(
     test: pd.DataFrame,
     alphabet: str,
     terms: Terms,
-    *,
-    budget: float = 600.0,
-    threads: int = 1,
-    seed: int = 0,
-    progress: Progress | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    **effort: Unpack[Effort],
 ) -> Leakage:
     """Everything that two tables of `fasta.read_fasta` share, by letters and by alignment.
 
-    The arguments after `terms` are those of `audit.certify`.
+    `effort` is that of `nearest.cross`.
     """
     # By id and letters, so that among equally near sequences the same one is named whatever the files' order.
     ordered = train.sort_values(["id", "sequence"], kind="stable", ignore_index=True)
@@ -172,11 +165,7 @@ def between(
         terms.definition,
         terms.threshold,
         both_strands=terms.both_strands,
-        budget=budget,
-        threads=threads,
-        seed=seed,
-        progress=progress,
-        say=say,
+        **effort,
     )
     rows = found.nearest[len(ordered) :, 0]
     names = ordered["id"].to_numpy(dtype=object)

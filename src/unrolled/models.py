@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from unrolled.layers import Recurrent
 from unrolled.packing import Plan
 from unrolled.pooling import POOLINGS
-from unrolled.recurrent import Recurrent
 
 
 class SequenceClassifier(nn.Module):

@@ -6,7 +6,7 @@ sample of all other pairs bounds what the search may have missed.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,16 @@ class Crossing:
     @property
     def exhaustive(self) -> bool:
         return self.checked == self.total
+
+
+class Effort(TypedDict, total=False):
+    """How `cross` goes about it: its options, for whoever passes them on."""
+
+    budget: float
+    threads: int
+    seed: int
+    progress: Progress | None
+    say: Callable[[str], None]
 
 
 def seconds(pairs: float, cells: float, threads: int) -> float:

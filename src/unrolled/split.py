@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from unrolled import table as tables
+from unrolled.balancing import greedily
 from unrolled.disjoint import REMOVAL, Split, disjoint
 from unrolled.disjoint import warnings as disjoint_warnings
 from unrolled.errors import UnrolledError
@@ -20,9 +21,7 @@ Card = dict[str, Any]
 def balance(groups: NDArray[np.integer], labels: NDArray[np.number], folds: int, seed: int) -> NDArray[np.int64]:
     """Assign whole groups to folds so that sizes and class counts come out even.
 
-    Greedy: groups from the largest to the smallest (equals in a seeded random order), each to the fold where the
-    sum over size and classes of (count in fold / count in all)^2 grows least. A rare class weighs as much as a
-    common one.
+    Greedily: groups from the largest to the smallest, equals in a seeded random order.
 
     Args:
         groups: (N,) group number of every sequence, 0..G-1.
@@ -34,16 +33,9 @@ def balance(groups: NDArray[np.integer], labels: NDArray[np.number], folds: int,
     """
     counts = np.zeros((int(groups.max()) + 1, labels.shape[1] + 1))  # (G, K+1); the last column is the size
     np.add.at(counts, groups, np.c_[labels, np.ones(len(labels))])
-    counts /= np.maximum(counts.sum(axis=0), 1)
     shuffled = np.random.default_rng(seed).permutation(len(counts))
     order = shuffled[np.argsort(-counts[shuffled, -1], kind="stable")]
-    filled = np.zeros((folds, counts.shape[1]))
-    fold_of = np.zeros(len(counts), dtype=np.int64)
-    for group in order:
-        growth = (2 * filled + counts[group]) @ counts[group]  # (k,) of sum((f + c)^2 - f^2)
-        fold_of[group] = fold = int(np.argmin(growth.round(12)))
-        filled[fold] += counts[group]
-    chosen: NDArray[np.int64] = fold_of[groups]
+    chosen: NDArray[np.int64] = greedily(counts, folds, order, np.full(len(counts), -1))[groups]
     return chosen
 
 

@@ -18,6 +18,7 @@ rule train:
             "deferred",
             "models",
             "recurrent",
+            "layers",
             "scan",
             "kernel",
             "stepwise",

@@ -1,0 +1,87 @@
+// How the cells of kernel.cpp go over the steps of a packed batch, forwards and back.
+
+#pragma once
+
+#include "kernel_products.h"
+
+// Everything a call is given; which arrays a cell uses is said at the cell. All are row-major, (rows, width).
+template <class T> struct Job {
+    long steps, lo, hi, H, reversed, window, linear;
+    const long* first;   // (steps + 1)
+    T* a;                // (N, G H) pre-activations on entry, gates on exit; `out` itself for the RNN
+    T* out;              // (N, .) h_t, `ld` apart
+    T* cell;             // (N, H) C_t (LSTM)
+    const T *W, *h0, *C0;  // (G H, H), (B, H), (B, H)
+    const T* dout;       // (N, .) dL/dh_t from above, `ldd` apart
+    T *da, *dh, *dC;     // (N, G H); (B, H) dL/dh_T on entry, dL/dh_0 on exit; likewise for C
+    T *norm_h, *norm_C;  // (N) squared norms of dL/dh_t and dL/dC_t, or null
+    T* reset;            // (N, H) r_t * h_{t-1} (GRU, reset before)
+    long ld, ldd;
+};
+
+template <class T> struct Step {
+    const Job<T>& job;
+    long t, row, before, from, to, known;  // sequences from .. to; those below `known` have a step before
+
+    Step(const Job<T>& job, long t) : job(job), t(t), row(job.first[t]), from(job.lo) {
+        const long n = job.first[t + 1] - row, prev = job.reversed ? t + 1 : t - 1;
+        const bool inside = prev >= 0 && prev < job.steps;
+        before = inside ? job.first[prev] : 0;
+        known = inside ? job.first[prev + 1] - before : 0;
+        to = n < job.hi ? n : job.hi;
+        known = known < to ? known : to;
+    }
+    long at(long r) const { return row + r; }
+    // state of sequence r before this step, in `states` (ld apart) or at the start
+    const T* previous(long r, const T* states, long ld, const T* start) const {
+        return r < known ? states + (before + r) * ld : start + r * job.H;
+    }
+    const T* h(long r) const { return previous(r, job.out, job.ld, job.h0); }
+    const T* C(long r) const { return previous(r, job.cell, job.H, job.C0); }
+    // y (., ldy), one row per sequence of the step, += h_{t-1} M
+    void recur(const Matrix<T>& M, T* y, long ldy) const {
+        const long split = known > from ? known : from;
+        if (split > from) M.product(split - from, h(from), job.ld, y + from * ldy, ldy);
+        if (to > split) M.product(to - split, h(split), job.H, y + split * ldy, ldy);
+    }
+    // Truncated BPTT: no gradient goes back from one window of `window` positions to the one read before it.
+    bool cut() const { return job.window && known > from && (job.reversed ? t + 1 : t) % job.window == 0; }
+};
+
+template <class T, class F> static void read(const Job<T>& job, F&& f) {
+    for (long i = 0; i < job.steps; i++) {
+        const Step<T> s(job, job.reversed ? job.steps - 1 - i : i);
+        if (s.to > s.from) f(s);
+    }
+}
+
+template <class T, class F> static void unread(const Job<T>& job, F&& f) {
+    const long H = job.H;
+    for (long i = job.steps - 1; i >= 0; i--) {
+        const Step<T> s(job, job.reversed ? job.steps - 1 - i : i);
+        if (s.to <= s.from) continue;
+        f(s);
+        if (s.cut()) {
+            memset(job.dh + s.from * H, 0, sizeof(T) * H * (s.known - s.from));
+            if (job.dC) memset(job.dC + s.from * H, 0, sizeof(T) * H * (s.known - s.from));
+        }
+    }
+}
+
+template <class T> INLINE T squared(const T* x, long H) {
+    T sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (long j = 0; j < H; j++) sum += x[j] * x[j];
+    return sum;
+}
+
+// dh <- dL/dh_t of sequence r: what came back through time plus what comes from above
+template <class T> INLINE T* arrive(const Step<T>& s, long r) {
+    const Job<T>& job = s.job;
+    const long H = job.H;
+    T* dh = job.dh + r * H;
+    const T* above = job.dout + s.at(r) * job.ldd;
+    EACH dh[j] += above[j];
+    if (job.norm_h) job.norm_h[s.at(r)] = squared(dh, H);
+    return dh;
+}

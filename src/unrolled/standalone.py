@@ -1,0 +1,136 @@
+"""The commands that need no workflow: for anybody's FASTA files, and for this machine."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unrolled.console import FILE, FOLDER, say
+
+
+@click.command()
+@click.option("--system", is_flag=True, required=True, help="This machine: versions, processor, engine of each cell.")
+def doctor(system: bool) -> None:
+    """Say what computes the recurrences here, and why.
+
+    \b
+    Example:
+      unrolled doctor --system
+    """
+    from unrolled import doctor
+
+    findings = list(doctor.system())
+    width = max(len(name) for name, _ in findings)
+    for name, finding in findings:
+        click.echo(f"{name:<{width}}  {finding}")
+
+
+@click.command()
+@click.option("--train", required=True, type=FILE, help="FASTA of what is trained on; .gz is fine.")
+@click.option("--test", required=True, type=FILE, help="FASTA of what is tested.")
+@click.option("--threshold", type=float, help="Identity that counts as a leak.  [default: 0.3; nucleotides 0.8]")
+@click.option(
+    "--definition", help="How identity is computed: needle, local80 or either; nucleotides: -nt.  [default: either]"
+)
+@click.option("--alphabet", type=click.Choice(["protein", "dna", "rna"]), help="Default: what the letters say.")
+@click.option("--single-stranded", is_flag=True, help="Nucleotides: do not compare the other strand.")
+@click.option("--labels", type=FILE, help="CSV or TSV with columns id and label, of both files.")
+@click.option("--json", "json_out", type=FILE, help="Write the findings as JSON.")
+@click.option("--html", "html_out", type=FILE, help="Write the findings as one self-contained page.")
+@click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(0), help="Budget of alignment.")
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
+@click.option("--seed", default=0, show_default=True, help="Of the random sample beyond the budget.")
+@click.pass_context
+def audit(
+    context: click.Context,
+    train: Path,
+    test: Path,
+    threshold: float | None,
+    definition: str | None,
+    alphabet: str | None,
+    single_stranded: bool,
+    labels: Path | None,
+    json_out: Path | None,
+    html_out: Path | None,
+    minutes: float,
+    threads: int,
+    seed: int,
+) -> None:
+    """Does a test set leak from its training set? For anybody's FASTA files.
+
+    Looks for copies, sub-sequences, reverse complements, isoforms, labels at odds, and relatives by exact pairwise
+    alignment. The exit status is 0 if the test set is clean, 1 if it leaks, 2 if the files cannot tell.
+
+    \b
+    Example:
+      unrolled audit --train train.fasta --test test.fasta.gz --threshold 0.3 --html audit.html
+    """
+    from unrolled import leakage
+    from unrolled.audit import Terms
+    from unrolled.audit_text import text
+    from unrolled.files import write_json
+    from unrolled.progress import meter
+
+    wanted = {"definition": definition} | ({"identity": threshold} if threshold is not None else {})
+    known, tested, kind = leakage.read(train, test, alphabet=alphabet, labels=labels)
+    terms = Terms.of_cards({"alphabet": kind, "strands": 1 if single_stranded else 2}, wanted, leakage.DEFAULT)
+    found = leakage.between(
+        known,
+        tested,
+        kind,
+        terms,
+        budget=60 * minutes,
+        threads=threads,
+        seed=seed,
+        progress=meter("audit: pairs"),
+        say=say,
+    )
+    facts = found.facts()
+    if json_out:
+        write_json(json_out, facts)
+    if html_out:
+        from unrolled.audit_page import write_html
+
+        write_html(html_out, facts, train.name, test.name)
+    click.echo(text(facts))
+    context.exit(1 if found.leaks else 0)
+
+
+@click.command()
+@click.argument("fasta", type=FILE)
+@click.option("--labels", type=FILE, help="CSV or TSV with columns id and label; else `label=` of the headers.")
+@click.option("--multilabel", is_flag=True, help='Labels are lists, joined by "|".')
+@click.option(
+    "--threshold", type=float, help="Identity that no two folds may share.  [default: 0.3; nucleotides 0.8]"
+)
+@click.option("--folds", default=5, show_default=True, type=click.IntRange(2))
+@click.option("--definition", help="How identity is computed: local80, needle ...  [default: local80]")
+@click.option("--alphabet", type=click.Choice(["protein", "dna", "rna"]), help="Default: what the letters say.")
+@click.option("--single-stranded", is_flag=True, help="Nucleotides: do not compare the other strand.")
+@click.option(
+    "--removal", default=0.05, show_default=True, type=click.FloatRange(0, 1), help="Share at most removed."
+)
+@click.option("--minutes", default=60.0, show_default=True, type=click.FloatRange(0), help="Budget, of one core.")
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--out", required=True, type=FOLDER, help="Folder for folds.csv, removed.csv and certificate.json.")
+def split(fasta: Path, labels: Path | None, minutes: float, out: Path, **asked: Any) -> None:
+    """Split anybody's FASTA file into folds without relatives across them.
+
+    Folds are even in size and labels. Where a family is too large for that, the fewest sequences that break it are
+    removed, and listed with the reason. The exit status is 0 if the audit finds no relatives across folds, 1 if it
+    does, 2 if the file cannot be split.
+
+    \b
+    Example:
+      unrolled split my.fasta --labels my.csv --threshold 0.3 --folds 5 --out my-split
+    """
+    from unrolled import own
+
+    request = own.Request(**asked, budget=60 * minutes)
+    frame, alphabet = own.read(fasta, labels, request)
+    made, certificate = own.split(frame, alphabet, request, say=say)
+    own.write(out, made, certificate)
+    say(f"{certificate['split']['kept']:,} sequences in {request.folds} folds, {len(made.removed):,} removed: {out}")
+    click.echo(certificate["statement"])
+    click.get_current_context().exit(1 if certificate["above_threshold"] else 0)
