@@ -1,7 +1,39 @@
-"""Settings of all tests."""
+"""Settings of all tests, and the browser that some of them need."""
 
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
 from hypothesis import settings
 
 # No deadline: a shared or slow machine is no fault of the code.
 settings.register_profile("unrolled", deadline=None, derandomize=True)
 settings.load_profile("unrolled")
+
+FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
+FLAGS += ["--disable-sync", "--no-first-run"]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on PATH (Debian: apt-get install chromium)")
+    with api.sync_playwright() as play:
+        started = play.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def tab(browser: Any) -> Iterator[Any]:
+    """A page that remembers what it asked for and complained about."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 800})
+    opened.requested, opened.complaints = [], []
+    opened.on("request", lambda request: opened.requested.append(request.url))
+    opened.on("console", lambda message: opened.complaints.append(message.text))
+    opened.on("pageerror", lambda error: opened.complaints.append(str(error)))
+    yield opened
+    opened.close()

@@ -286,26 +286,18 @@ def test_the_page_holds_the_findings_and_asks_nobody(tmp_path, train, clean):
 
 
 @pytest.mark.browser
-def test_the_page_opens_without_a_fault(tmp_path, train, clean):
-    from playwright.sync_api import sync_playwright
-
+def test_the_page_opens_without_a_fault(tmp_path, train, clean, tab):
     page_file = tmp_path / "audit.html"
     planted = {"copy": train["t3"], "homolog": mutant(train["t4"], 0.5)}
     audit(tmp_path, train, clean | planted, "--html", str(page_file))
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 390, "height": 800})
-        faults: list[str] = []
-        page.on("console", lambda message: faults.append(message.text))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(page_file.as_uri())
-        first = page.locator("table.sortable tbody tr td").first
-        assert first.inner_text() == "copy"
-        page.locator("table.sortable th button").nth(1).click()
-        assert first.inner_text() == "homolog"
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        browser.close()
-    assert faults == []
+    tab.set_viewport_size({"width": 390, "height": 800})
+    tab.goto(page_file.as_uri())
+    first = tab.locator("table.sortable tbody tr td").first
+    assert first.inner_text() == "copy"
+    tab.locator("table.sortable th button").nth(1).click()
+    assert first.inner_text() == "homolog"
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    assert tab.complaints == []
 
 
 def test_a_short_part_is_no_finding():
