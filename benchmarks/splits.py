@@ -22,11 +22,11 @@ import yaml
 
 from unrolled import audit, balancing, homology, neighbours, own, runs
 from unrolled import split as splits
-from unrolled import table as tables
 from unrolled.definitions import DEFINITIONS
 from unrolled.disjoint import disjoint
 from unrolled.fetch import fetch
 from unrolled.formats import read
+from unrolled.tasks import named
 
 MIRROR = Path("../shared/data")  # a folder laid out <data>/<file>, used instead of the internet where it is there
 K, THREADS = 5, 2
@@ -51,9 +51,7 @@ class Data:
         for file in card["files"]:
             fetch(file["url"], folder / file["name"], sha256=file["sha256"], mirror=mirror, dataset=name)
         table, _ = read(card, name, [folder / file["name"] for file in card["files"]])
-        return cls(
-            card, table, tables.target_matrix(table["target"], tables.classes(table, card["task"]), card["task"])
-        )
+        return cls(card, table, named(card["task"]).strata(table["target"].tolist())[1])
 
     @property
     def nucleotide(self) -> bool:

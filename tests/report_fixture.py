@@ -20,7 +20,9 @@ CLASSES = ("Cytoplasm", "Nucleus", "Secreted", "Membrane", "Mitochondrion", "Pla
 METRICS = {
     "multiclass": ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "auroc", "log_loss", "ece"),
     "multilabel": ("accuracy", "jaccard", "micro_f1", "macro_f1", "mcc", "auroc", "log_loss", "ece"),
+    "regression": ("spearman", "pearson", "r2", "rmse", "mae"),
 }
+RANKED = {"regression": "spearman"}  # what a report ranks by; else macro-F1
 AXES = ("data", "split", "model")
 
 
@@ -51,9 +53,10 @@ def write(
         "splits": _differences(runs, task, "split", "model"),
         "bands": _bands(runs, task),
         "history": _history(rng, runs),
-        "classes": _classes(rng, runs, classes),
+        "classes": _classes(rng, runs, classes if task != "regression" else ()),
         "confusion": _confusion(rng, runs, classes if task == "multiclass" else ()),
-        "calibration": _calibration(rng, runs),
+        "calibration": _calibration(rng, runs if task != "regression" else runs[:0]),
+        "points": _points(rng, runs if task == "regression" else runs[:0]),
     }
     folder = root / "experiment" / "tables"
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,6 +78,7 @@ def _run(
     score = float(np.clip(_skill(split, model) + rng.normal(0, 0.02 * neural), 0.01, 0.99))
     metrics = {name: score + 0.02 * i for i, name in enumerate(METRICS[task][:-2])}
     metrics |= {"macro_f1": score, "log_loss": 1.6 * (1 - score), "ece": 0.2 * (1 - score)}
+    metrics |= {"rmse": 0.9 * (1 - score), "mae": 0.7 * (1 - score)}
     seconds = float(40 * SKILL.get(model, 0.5) * rng.uniform(0.9, 1.1)) if neural else 0.8
     return {
         **{"data": data, "split": split, "model": model, "fold": fold, "seed": seed},
@@ -185,6 +189,15 @@ def _calibration(rng: np.random.Generator, runs: pd.DataFrame) -> pd.DataFrame:
             accuracy = np.clip(confidence * (0.8 + 0.25 * _skill(*key[1:])) + rng.normal(0, 0.02), 0, 1)
             rows.append((*key, confidence, accuracy, int(rng.integers(20, 160))))
     return pd.DataFrame(rows, columns=[*AXES, "confidence", "accuracy", "n"])
+
+
+def _points(rng: np.random.Generator, runs: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for key in _groups(runs):
+        truth = rng.normal(45, 8, 60)
+        predicted = truth + rng.normal(0, 12 * (1 - _skill(*key[1:])), 60)
+        rows += [(*key, *pair) for pair in zip(truth, predicted, strict=True)]
+    return pd.DataFrame(rows, columns=[*AXES, "true_value", "predicted_value"])
 
 
 def _facts(folder: Path, name: str, splits: Sequence[str], classes: Sequence[str], task: str) -> None:

@@ -26,7 +26,7 @@ def test_relatives_get_their_familys_labels_and_strangers_the_shares(alphabet, l
     y = np.eye(2, dtype=np.uint8)[[f % 2 for f in range(10) for _ in range(2)]]
     train = [s for family in known for s in family[:2]]
     test, wanted = [family[2] for family in known], np.eye(2)[[f % 2 for f in range(10)]]
-    model = build({"estimator": "besthit"}, "multiclass", alphabet)
+    model = build({"estimator": "besthit"}, "multiclass", 3, alphabet)
     model.fit(train, y, test, wanted.astype(np.uint8))
     stranger = "".join(np.random.default_rng(1).choice(letters, 120))
     p = model.predict([*test, stranger])
@@ -41,7 +41,7 @@ def test_misleading_relatives_are_doubted():
     y = np.eye(2, dtype=np.uint8)[[f % 2 for f in range(12) for _ in range(2)]]
     train, test = [s for family in known for s in family[:2]], [family[2] for family in known]
     turned = np.eye(2, dtype=np.uint8)[[1 - f % 2 for f in range(12)]]
-    model = build({"estimator": "besthit"}, "multiclass")
+    model = build({"estimator": "besthit"}, "multiclass", 3)
     model.fit(train, y, test, turned)
     assert model.predict(test) == pytest.approx(0.5)
 
@@ -49,7 +49,7 @@ def test_misleading_relatives_are_doubted():
 def test_several_labels_come_along():
     known = families(6, 3)
     y = np.repeat(np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1]] * 2, dtype=np.uint8), 2, axis=0)
-    model = build({"estimator": "besthit"}, "multilabel")
+    model = build({"estimator": "besthit"}, "multilabel", 3)
     test = [family[2] for family in known]
     model.fit([s for family in known for s in family[:2]], y, test, y[::2])
     assert (model.predict(test).round() == y[::2]).all()

@@ -48,6 +48,28 @@ def test_every_shipped_experiment_is_possible_and_named_after_its_file(deck, ove
     assert cells(config["matrix"], deck.matrix(config, str(overlay))["model"])
 
 
+def test_the_metrics_of_every_task_are_those_that_are_measured():
+    from unrolled import cards, scoring
+
+    assert {task: set(names.split()) for task, names in cards.METRICS.items()} == {
+        task: set(names) for task, names in scoring.METRICS.items()
+    }
+
+
+def test_a_metric_of_another_task_is_refused_with_those_there_are(deck):
+    config = CONFIG | {"metric": "rmse"}
+    with pytest.raises(UnrolledError, match=r"'rmse' is not measured for data 'demo' \(task multiclass\).*macro_f1"):
+        deck.matrix(config, "config.yaml")
+
+
+def test_a_model_of_whole_sequences_cannot_label_positions(deck):
+    matrix = {"data": ["flip_ss"], "split": ["flip"], "model": ["lstm", "kmer"], "fold": [0], "seed": [0]}
+    with pytest.raises(UnrolledError, match="'kmer' answers once a sequence"):
+        deck.matrix(CONFIG | {"metric": "accuracy", "matrix": matrix}, "config.yaml")
+    with pytest.raises(UnrolledError, match="'fixed' answers once a sequence"):
+        deck.matrix(CONFIG | {"metric": "accuracy", "matrix": matrix | {"model": ["fixed"]}}, "config.yaml")
+
+
 def test_cells_cross_the_axes_in_the_order_written():
     matrix = {"data": ["d"], "split": ["s2", "s1"], "model": ["m"], "fold": [0], "seed": [3, 1]}
     assert cells(matrix, {"m": {"kind": "neural"}}) == [
@@ -90,17 +112,17 @@ def test_a_missing_key_is_named(deck):
 
 
 def test_a_wrong_value_is_named(deck):
-    edit(deck.path("data", "demo"), task="regression")
-    with pytest.raises(UnrolledError, match=r"demo\.yaml: task: 'regression' is not one of"):
+    edit(deck.path("data", "demo"), task="regresion")
+    with pytest.raises(UnrolledError, match=r"demo\.yaml: task: 'regresion' is not one of"):
         deck.card("data", "demo")
 
 
 def test_a_misspelt_key_inside_a_network_is_named(deck):
     path = deck.path("model", "lstm")
     card = read_yaml(path)
-    card["network"]["recurrent"]["d_hidden"] = 5
+    card["network"]["encoder"]["d_hidden"] = 5
     path.write_text(yaml.safe_dump(card))
-    with pytest.raises(UnrolledError, match=r"lstm\.yaml: unknown key 'd_hidden' in network\.recurrent"):
+    with pytest.raises(UnrolledError, match=r"lstm\.yaml: unknown key 'd_hidden' in network\.encoder"):
         deck.card("model", "lstm")
 
 
@@ -112,7 +134,7 @@ def test_a_missing_choice_names_the_choices(deck):
 
 def test_code_outside_the_project_is_no_target(deck):
     path = deck.path("model", "lstm")
-    path.write_text(path.read_text().replace("unrolled.models.SequenceClassifier", "os.system"))
+    path.write_text(path.read_text().replace("unrolled.models.Network", "os.system"))
     with pytest.raises(UnrolledError, match=r"lstm\.yaml: network\._target_"):
         deck.card("model", "lstm")
 

@@ -13,9 +13,10 @@ from unrolled.compare import compare
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
 from unrolled.files import write_json
-from unrolled.metrics import METRICS, decide
+from unrolled.metrics import decide
+from unrolled.scoring import METRICS
 
-TABLES = ["runs", "summary", "models", "splits", "history", "classes", "confusion", "calibration"]
+TABLES = ["runs", "summary", "models", "splits", "history", "classes", "confusion", "calibration", "points"]
 IN, OUT = (0.75, 0.25), (0.25, 0.75)
 
 

@@ -50,7 +50,7 @@ def test_multiclass(tmp_path: Path) -> None:
     report = run(tmp_path, FOUR, MULTICLASS)
     assert list(report) == [
         *("task", "metrics", "validation", "thresholds"),
-        *("per_class", "confusion", "calibration"),
+        *("per_class", "confusion", "calibration", "points"),
     ]
     assert report["metrics"]["accuracy"] == pytest.approx(2 / 3)
     assert report["metrics"]["balanced_accuracy"] == pytest.approx(3 / 4)

@@ -1,6 +1,7 @@
 """Raw files: what is read from them, what is left out and listed, and what each broken file is told."""
 
 import gzip
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,69 @@ def test_labels_at_a_path_of_their_own(file):
     sequences = file("x.fasta", ">a\nMK\n")
     assert rows(read(card, "demo", [sequences])[0]) == [("a", "MK", "Y")]
     assert rows(read(card, "demo", [sequences, path])[0]) == [("a", "MK", "Y")]
+
+
+LETTERS = {key: value for key, value in LABELLED.items() if key != "labels"} | {
+    "task": "labelling",
+    "header": {"separator": " "},
+    "labels": {"name": "labels.fasta"},
+    "mask": {"name": "mask.fasta"},
+    "keep": ["SET"],
+}
+TEXTS = {
+    "x.fasta": ">a\nMKV\nL\n>b text\nMU\n",
+    "labels.fasta": ">b SET=test\nHE\n>a SET=train X=1\nHHHC\n>c SET=train\nH\n",
+    "mask.fasta": ">a\n0111\n>b\n11\n>c\n1\n",
+}
+
+
+def test_labels_of_positions_with_a_mask_and_kept_fields_of_their_headers(file):
+    paths = [file(name, text) for name, text in TEXTS.items()]
+    table, excluded = read(LETTERS, "demo", paths)
+    assert rows(table) == [("a", "MKVL", "-HHC", "train"), ("b", "MU", "HE", "test")]
+    assert rows(excluded) == [("c", "label without a sequence", "labels.fasta:5")]
+    unmasked, _ = read({k: v for k, v in LETTERS.items() if k != "mask"}, "demo", paths[:2])
+    assert unmasked["target"].tolist() == ["HHHC", "HE"]
+
+
+def test_labels_and_mask_inside_an_archive(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name, text in TEXTS.items():
+            archive.writestr(f"splits/{name}", text)
+    places = {key: {"name": "all.zip", "members": f"*/{key}.fasta"} for key in ("labels", "mask")}
+    card = LETTERS | places | {"files": [{"name": "all.zip", "members": "*/x.fasta"}]}
+    table, _ = read(card, "demo", [tmp_path / "all.zip"])
+    assert table["target"].tolist() == ["-HHC", "HE"]
+    vague = card | {"mask": {"name": "all.zip", "members": "*.fasta"}}
+    assert "matches 3 files; name one" in refusal(vague, tmp_path / "all.zip")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("mask.fasta", ">a\n011\n>b\n11\n>c\n1\n", "'a' has 4 labels, and 3 of 0 and 1 in the mask"),
+        ("mask.fasta", ">a\n0121\n>b\n11\n>c\n1\n", "'a' has 4 labels"),
+        ("mask.fasta", ">b\n11\n>c\n1\n", "'a' has 4 labels, and 0 of"),
+        ("labels.fasta", ">a SET=x\nHHHC\n>b SET=x\nH\n>c SET=x\nH\n", "'b' has 1 labels, and 2 of"),
+    ],
+)
+def test_labels_and_mask_that_do_not_fit(file, name: str, text: str, message: str):
+    assert message in refusal(LETTERS, *(file(n, text if n == name else t) for n, t in TEXTS.items()))
+
+
+def test_labels_shorter_than_their_sequence(file):
+    card = {k: v for k, v in LETTERS.items() if k not in ("mask", "keep")}
+    said = refusal(card, file("x.fasta", TEXTS["x.fasta"]), file("labels.fasta", ">a\nHHH\n>b\nHE\n"))
+    assert "'a' (" in said
+    assert "4 letters, 3 labels" in said
+
+
+def test_numbers_in_a_csv(file):
+    table, _ = read(CSV | {"task": "regression"}, "demo", [file("x.csv", "acc,seq,label\nb,MK,-1.5e3\na,MKV, 2 \n")])
+    assert table["target"].tolist() == ["2", "-1.5e3"]
+    said = refusal(CSV | {"task": "regression"}, file("y.csv", "acc,seq,label\nb,MK,high\n"))
+    assert "'high'" in said
+    assert "y.csv:2" in said
 
 
 def test_rna_is_spelled_with_u_and_dna_with_t(file):
@@ -405,6 +469,16 @@ def test_deeploc2_quick_is_a_fair_tenth():
     counts = tables.summary(table, excluded, quick, "quick")["classes"]
     assert counts["Peroxisome"] == 32  # 304 of 28,303 in the full set
     assert sorted(set(table["partition"])) == ["0", "1", "2", "3", "4"]
+
+
+def test_flip_ss():
+    table, excluded = read(card_of("flip_ss"), "flip_ss", mirrored("flip_ss", "splits.zip"))
+    assert (len(table), len(excluded)) == (11156, 0)
+    sets = (table["SET"] + " " + table["VALIDATION"]).value_counts()
+    assert sets.to_dict() == {"train False": 9712, "train True": 1080, "test False": 364}
+    letters = "".join(table["target"])
+    assert round(letters.count("-") / len(letters), 3) == 0.066
+    assert set(letters) == set("CEH-")
 
 
 def test_netgpi():

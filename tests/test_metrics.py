@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from unrolled import metrics
-from unrolled.metrics import HIGHER_IS_BETTER, METRICS, Scores, decide, measure
+from unrolled.metrics import Scores, decide
+from unrolled.scoring import HIGHER_IS_BETTER, METRICS, measure
 from unrolled.thresholds import choose_thresholds
 
 fast = settings(max_examples=40, deadline=None)
@@ -55,6 +56,13 @@ def classwise_auroc(p: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
     return float(np.mean(values)) if values else np.nan
 
 
+def classwise_auprc(p: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
+    both = [k for k in range(y.shape[1]) if 0 < y[:, k].mean() < 1]
+    values = [sk.average_precision_score(y[:, k], p[:, k], sample_weight=w) for k in both]
+    return float(np.mean(values)) if values else np.nan
+
+
+CLASSES = ("multiclass", "multilabel")
 MULTICLASS: dict[str, Callable[..., float]] = {
     "accuracy": lambda p, y, c, w: sk.accuracy_score(y.argmax(1), c.argmax(1), sample_weight=w),
     "balanced_accuracy": lambda p, y, c, w: sk.balanced_accuracy_score(y.argmax(1), c.argmax(1), sample_weight=w),
@@ -63,6 +71,7 @@ MULTICLASS: dict[str, Callable[..., float]] = {
     ),
     "mcc": lambda p, y, c, w: sk.matthews_corrcoef(y.argmax(1), c.argmax(1), sample_weight=w),
     "auroc": lambda p, y, c, w: classwise_auroc(p, y, w),
+    "auprc": lambda p, y, c, w: classwise_auprc(p, y, w),
     "log_loss": lambda p, y, c, w: sk.log_loss(y, p, sample_weight=w),
 }
 MULTILABEL: dict[str, Callable[..., float]] = {
@@ -72,6 +81,7 @@ MULTILABEL: dict[str, Callable[..., float]] = {
     "macro_f1": lambda p, y, c, w: sk.f1_score(y, c, average="macro", sample_weight=w, zero_division=np.nan),
     "mcc": lambda p, y, c, w: labelwise_mcc(y, c, w),
     "auroc": lambda p, y, c, w: classwise_auroc(p, y, w),
+    "auprc": lambda p, y, c, w: classwise_auprc(p, y, w),
     "log_loss": lambda p, y, c, w: np.mean(
         [sk.log_loss(y[:, k], clip(p[:, k]), sample_weight=w, labels=[0, 1]) for k in range(y.shape[1])]
     ),
@@ -105,11 +115,12 @@ def test_multilabel_agrees_with_scikit_learn(name: str, case: tuple[Scores, np.n
 def test_every_metric_but_ece_has_a_reference() -> None:
     assert {*MULTICLASS, "ece"} == set(METRICS["multiclass"])
     assert {*MULTILABEL, "ece"} == set(METRICS["multilabel"])
-    assert {name for name, higher in HIGHER_IS_BETTER.items() if not higher} == {"log_loss", "ece"}
-    assert set(HIGHER_IS_BETTER) == set(METRICS["multiclass"]) | set(METRICS["multilabel"])
+    lower = {"log_loss", "ece", "rmse", "mae", "bits_per_residue", "perplexity"}
+    assert {name for name, higher in HIGHER_IS_BETTER.items() if not higher} == lower
+    assert set(HIGHER_IS_BETTER) == {name for task in METRICS for name in METRICS[task]}
 
 
-@pytest.mark.parametrize("task", METRICS)
+@pytest.mark.parametrize("task", CLASSES)
 @fast
 @given(data=st.data())
 def test_a_weight_is_a_repetition(task: str, data: st.DataObject) -> None:
@@ -122,7 +133,7 @@ def test_a_weight_is_a_repetition(task: str, data: st.DataObject) -> None:
         np.testing.assert_allclose(value, once[name], rtol=1e-9, atol=1e-9, err_msg=name)
 
 
-@pytest.mark.parametrize("task", METRICS)
+@pytest.mark.parametrize("task", CLASSES)
 @fast
 @given(data=st.data())
 def test_scale_layout_and_neighbouring_rows_do_not_matter(task: str, data: st.DataObject) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unrolled.batching import Encoded, SortedBatches, loader, mask
-from unrolled.models import SequenceClassifier
+from unrolled.models import Network
 from unrolled.packing import Plan, pack
 from unrolled.pooling import POOLINGS
 from unrolled.recurrent import GRU, LSTM, RNN, MinGRU, MinLSTM
@@ -16,9 +16,9 @@ CELLS = [RNN, LSTM, GRU, MinGRU, MinLSTM]
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=6)
 
 
-def a_classifier(cell=LSTM, pooling="mean", **settings) -> SequenceClassifier:
+def a_classifier(cell=LSTM, pooling="mean", **settings) -> Network:
     torch.manual_seed(0)
-    return SequenceClassifier(22, 4, lambda d_in: cell(d_in, 8, **settings), d_e=5, pooling=pooling).double().eval()
+    return Network(22, 4, lambda d_in: cell(d_in, 8, **settings), d_e=5, pooling=pooling).double().eval()
 
 
 def tokens_of(lengths: list[int], T: int | None = None) -> torch.Tensor:

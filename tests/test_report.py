@@ -28,8 +28,9 @@ SOUND = {**CASES, "two data sets": {"data": ("demo", "other"), "models": ("lstm"
 HOSTILE = {"hostile": {"models": ("lstm", EVIL, SCRIPT, "kmer"), "classes": (EVIL, SCRIPT, "b")}}
 
 
-def build(root: Path, metric: str = "macro_f1", **options: Any) -> Path:
+def build(root: Path, metric: str | None = None, **options: Any) -> Path:
     folder, data_root, matrix = fixture.write(root, **options)
+    metric = metric or fixture.RANKED.get(str(options.get("task")), "macro_f1")
     out = root / "report.html"
     facts = {"experiment": "demo", "version": "0.1.0", "commit": "abc1234"}
     build_report(folder, data_root, out, metric=metric, matrix=matrix, **facts)

@@ -98,6 +98,28 @@ def test_published_folds_are_taken_as_they_are():
     assert folds["fold"].tolist() == [i % 5 for i in range(10)]
 
 
+def test_published_words_mean_folds_also_in_two_columns():
+    table = a_table(6, SET=["train", "train", "test"] * 2, VALIDATION=["True", "False", "False"] * 2)
+    card = {"group": "published", "folds": 3, "column": ["SET", "VALIDATION"]}
+    values = {"test False": 0, "train True": 1, "train False": 2}
+    folds = make_folds(table, card | {"values": values}, "multiclass")
+    assert folds["fold"].tolist() == [1, 2, 0] * 2
+    with pytest.raises(UnrolledError, match=r"as the card's `values` say; it holds 'test False', 'train False'"):
+        make_folds(table, card | {"values": {"test False": 0, "train True": 1}}, "multiclass")
+    with pytest.raises(UnrolledError, match="no column 'VAL'"):
+        make_folds(table, card | {"values": values, "column": ["SET", "VAL"]}, "multiclass")
+
+
+def test_labelled_positions_and_numbers_are_kept_even():
+    letters = a_table(200).assign(target=["HHE" if i % 4 else "EEH" for i in range(200)])
+    numbers = a_table(200).assign(target=[str(i) for i in range(200)])
+    for table, task in ((letters, "labelling"), (numbers, "regression")):
+        folds = make_folds(table, {"group": "sequence", "folds": 5, "seed": 0}, task)
+        for fold in summary(table, folds, task)["folds"]:
+            counts = list(fold["classes"].values())
+            assert counts == ([10, 30] if task == "labelling" else [8] * 5)
+
+
 @pytest.mark.parametrize("values", [["0", "1"], ["1", "2", "3", "4", "5"], ["a", "b", "c", "d", "e"]])
 def test_a_published_column_without_the_folds_is_refused(values):
     table = a_table(10, partition=[values[i % len(values)] for i in range(10)])

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -22,13 +23,14 @@ from unrolled.baselines import run as run_baseline
 from unrolled.cards import Deck, cells, read_yaml
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
+from unrolled.objectives import OBJECTIVES, UNKNOWN
 from unrolled.simulate import simulate
 
 ROOT = Path(__file__).parents[1]
 DECK = Deck(ROOT / "config", ROOT / "workflow" / "schemas")
 NEURAL = [name for name in DECK.names("model") if DECK.card("model", name)["kind"] == "neural"]
 SILENT = ["wandb.mode=disabled"]
-QUICK = ["model.network.recurrent.d_h=8", "model.network.d_e=4", "train.max_epochs=3", *SILENT]
+QUICK = ["++model.network.encoder.d_h=8", "++model.network.d_e=4", "train.max_epochs=3", *SILENT]
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*num_workers:",  # the data lie in memory: workers would only copy them
@@ -86,9 +88,10 @@ def test_a_run_hands_over_what_the_contract_says(material, tmp_path, model):
     steps = pd.read_csv(out / "steps.csv").groupby("epoch")["grad_norm"]
     assert steps.mean().to_numpy() == pytest.approx(history["grad_norm_mean"].to_numpy())
     instruments = pd.read_csv(out / "instruments.csv")
-    assert instruments["epoch"].unique().tolist() == [0, 1, 2]
+    recurrent = DECK.card("model", model)["network"]["encoder"]["_target_"].startswith("unrolled.recurrent.")
+    assert instruments["epoch"].unique().tolist() == ([0, 1, 2] if recurrent else [])
     expected = {"gradient"} if model.startswith("min") else {"gradient", "spectral_norm"}
-    assert expected <= set(instruments["quantity"])
+    assert not recurrent or expected <= set(instruments["quantity"])
     assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["best.ckpt", "fingerprint"]
     predictions = pd.read_parquet(out / "predictions.parquet")
     folds = pd.read_parquet(material / "folds.parquet")
@@ -182,7 +185,7 @@ def test_shuffled_labels_give_chance(tmp_path):
     table = simulate(n=600, families=60, seed=0)
     table["target"] = np.random.default_rng(0).permutation(table["target"])
     write_material(tmp_path, table)
-    out = trained(tmp_path, tmp_path / "run", "train.max_epochs=8", "model.network.recurrent.d_h=16")
+    out = trained(tmp_path, tmp_path / "run", "train.max_epochs=8", "++model.network.encoder.d_h=16")
     measured = evaluate(out / "predictions.parquet", out / "run.json")["metrics"]
     assert measured["auroc"] == pytest.approx(0.5, abs=0.08)
     assert measured["mcc"] == pytest.approx(0.0, abs=0.12)
@@ -207,6 +210,69 @@ def test_multilabel_targets_train_and_sum_to_what_they_like(tmp_path):
     assert set(evaluate(out / "predictions.parquet", out / "run.json")["thresholds"]) == {"a", "b", "c"}
 
 
+def composition(sequences: pd.Series) -> pd.Series:
+    """Percent of charged residues: a number that any reader of all positions can find."""
+    return (100 * sequences.str.count("[DEKR]") / sequences.str.len()).map("{:.2f}".format)
+
+
+def in_unit(predictions: pd.DataFrame) -> pd.DataFrame:
+    return predictions.assign(truth=predictions["target"].astype(float)).query("part == 'test'")
+
+
+@pytest.mark.parametrize("model", ["lstm", "mlp", "transformer"])
+def test_numbers_are_learned_in_their_own_unit(tmp_path, model):
+    table = simulate(n=300, families=60, seed=0)
+    write_material(tmp_path, table.assign(target=composition(table["sequence"])), "regression")
+    changes = ["data.task=regression", "train.max_epochs=15", "train.learning_rate=0.01"]
+    out = trained(tmp_path, tmp_path / "run", f"model={model}", *changes)
+    predictions = in_unit(pd.read_parquet(out / "predictions.parquet"))
+    assert abs(predictions["prediction"].mean() - predictions["truth"].mean()) < 2
+    report = evaluate(out / "predictions.parquet", out / "run.json")
+    assert report["metrics"]["spearman"] > 0.8
+    assert report["metrics"]["rmse"] < 0.7 * predictions["truth"].std()
+    assert (report["per_class"], report["confusion"], report["calibration"], report["thresholds"]) == (
+        [],
+        [],
+        [],
+        None,
+    )
+    record = json.loads((out / "run.json").read_text())
+    assert record["classes"] == []
+    assert record["scale"]["mean"] == pytest.approx(predictions["truth"].mean(), abs=2)
+    assert pd.read_csv(out / "history.csv")["val_accuracy"].isna().all()
+
+
+def buried(sequence: str) -> str:
+    """Hydrophobic or not, of every residue; of proline nothing is known."""
+    return "".join("-" if letter == "P" else "H" if letter in "AVLIMFWC" else "p" for letter in sequence)
+
+
+@pytest.mark.parametrize("model", ["lstm", "linear", "window", "transformer"])
+def test_a_label_for_every_position_is_learned(tmp_path, model):
+    table = simulate(n=120, families=30, seed=0)
+    write_material(tmp_path, table.assign(target=table["sequence"].map(buried)), "labelling")
+    changes = ["data.task=labelling", "data.max_length=60", "train.max_epochs=12", "train.learning_rate=0.02"]
+    out = trained(tmp_path, tmp_path / "run", f"model={model}", *changes)
+    predictions = pd.read_parquet(out / "predictions.parquet")
+    assert (predictions["p:H"].str.len() == predictions["target"].str.len()).all()
+    assert predictions["target"].str.len().max() == 60
+    report = evaluate(out / "predictions.parquet", out / "run.json")
+    assert report["metrics"]["accuracy"] > 0.97
+    known = predictions.loc[predictions["part"] == "test", "target"].str.count("[^-]").sum()
+    assert sum(row["count"] for row in report["confusion"]) == sum(row["n"] for row in report["per_class"]) == known
+
+
+def test_unknown_positions_are_not_learned():
+    outputs = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    targets = torch.tensor([[0, UNKNOWN, 2, 1, UNKNOWN], [UNKNOWN] * 5])
+    objective = OBJECTIVES["labelling"]
+    (grad,) = torch.autograd.grad(objective.loss(outputs, targets), outputs)
+    assert torch.equal(grad.any(dim=2), targets != UNKNOWN)
+    assert objective.weight(targets) == 3
+    nothing = objective.loss(outputs[1:], targets[1:]).detach()
+    assert float(nothing) == objective.weight(targets[1:]) == float(objective.accuracy(outputs[1:], targets[1:])) == 0
+
+
 def test_long_sequences_keep_both_ends_and_are_counted(material, tmp_path):
     out = trained(material, tmp_path / "run", "data.max_length=50", "train.max_epochs=1")
     lengths = tables.read(material / "table.parquet")["sequence"].str.len()
@@ -220,9 +286,8 @@ def test_folds_of_another_table_are_refused(material, tmp_path):
         train.train(config)
 
 
-@pytest.mark.parametrize("estimator", BASELINES)
-@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
-def test_baselines_keep_the_same_contract(material, tmp_path, estimator, task):
+def baseline(material: Path, tmp_path: Path, estimator: str, task: str) -> dict:
+    """Metrics of a baseline that was fitted to some material."""
     run_baseline(
         table=material / "table.parquet",
         folds=material / "folds.parquet",
@@ -235,7 +300,30 @@ def test_baselines_keep_the_same_contract(material, tmp_path, estimator, task):
         wandb_dir=tmp_path,
         out=tmp_path,
     )
-    measured = evaluate(tmp_path / "predictions.parquet", tmp_path / "run.json")["metrics"]
+    return evaluate(tmp_path / "predictions.parquet", tmp_path / "run.json")["metrics"]
+
+
+@pytest.mark.parametrize("estimator", BASELINES)
+def test_baselines_predict_numbers(tmp_path, estimator):
+    table = simulate(n=240, families=40, seed=0)
+    write_material(tmp_path, table.assign(target=composition(table["sequence"])), "regression")
+    measured = baseline(tmp_path, tmp_path, estimator, "regression")
+    assert (measured["spearman"] == 0) if estimator == "majority" else (measured["spearman"] > 0.5)
+    assert measured["r2"] < 0.05 if estimator == "majority" else measured["r2"] > 0.2
+
+
+def test_the_majority_of_positions_is_a_baseline(tmp_path):
+    table = simulate(n=60, families=20, seed=0)
+    write_material(tmp_path, table.assign(target=table["sequence"].map(buried)), "labelling")
+    measured = baseline(tmp_path, tmp_path, "majority", "labelling")
+    assert measured["mcc"] == 0
+    assert 0.5 < measured["accuracy"] < 0.8
+
+
+@pytest.mark.parametrize("estimator", BASELINES)
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_baselines_keep_the_same_contract(material, tmp_path, estimator, task):
+    measured = baseline(material, tmp_path, estimator, task)
     assert math.isfinite(measured["log_loss"])
     assert (measured["auroc"] == pytest.approx(0.5)) if estimator == "majority" else (measured["auroc"] > 0.6)
 
@@ -275,10 +363,12 @@ def modules_after(statement: str) -> set[str]:
 HEAVY = {"torch", "lightning", "hydra", "wandb", "sklearn", "snakemake"}
 BARRED = {
     "cli cards fetch files deferred tracking": {*HEAVY, "numpy", "pandas"},
-    "table formats reading simulate split homology metrics thresholds evaluate": HEAVY,
+    "table tasks formats reading simulate split homology": HEAVY,
+    "evaluate scoring metrics number_metrics position_metrics weighted thresholds": HEAVY,
     "bootstrap compare plots report baselines runs": HEAVY,
     "verdict takeaways grids wording results model_plots class_plots panels looks svg": HEAVY,
-    "models recurrent batching cells packing scan kernel stepwise stock diagnostics": HEAVY - {"torch"},
+    "models feedforward objectives recurrent batching cells packing scan kernel stepwise stock diagnostics": HEAVY
+    - {"torch"},
 }
 
 

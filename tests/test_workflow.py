@@ -254,7 +254,7 @@ def test_snakemakes_own_report_is_made(finished, tmp_path):
             "config/model/gru.yaml",
             "d_h:",
             "hidden:",
-            "gru.yaml: unknown key 'hidden' in network.recurrent",
+            "gru.yaml: unknown key 'hidden' in network.encoder",
         ),
         (
             "config/data/demo.yaml",

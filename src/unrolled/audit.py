@@ -13,11 +13,10 @@ import numpy as np
 import pandas as pd
 
 from unrolled import __version__, homology
-from unrolled.errors import UnrolledError
+from unrolled.errors import UnrolledError, refuse
 from unrolled.files import atomic, write_json
 from unrolled.identity import DEFAULT, Definition, check_threshold, definition
 from unrolled.nearest import CONFIDENCE, Crossing, Effort, Sample, cross
-from unrolled.table import refuse
 
 LISTED = 1000  # offenders in a certificate, the worst first; all are in identity.parquet
 
@@ -101,14 +100,14 @@ def gate(certificate: dict[str, Any], card: dict[str, Any]) -> None:
     """
     if card["group"] != "homology" or not certificate["above_threshold"]:
         return
-    pairs = (
-        f"{o['id']} (fold {o['fold']}) and {o['nearest']} (fold {o['nearest_fold']}): {100 * o['identity']:.1f} %"
-        for o in certificate["offenders"]
-    )
+    pairs: dict[frozenset[str], str] = {}  # each of a pair names the other: once is enough
+    for o in certificate["offenders"]:
+        named = f"{o['id']} (fold {o['fold']}) and {o['nearest']} (fold {o['nearest_fold']})"
+        pairs.setdefault(frozenset((o["id"], o["nearest"])), f"{named}: {100 * o['identity']:.1f} %")
     refuse(
         f"the split promises less than {100 * certificate['threshold']:g} % identity ({certificate['definition']}) "
         "between folds, but sequences in different folds reach it",
-        pairs,
+        pairs.values(),
         "Raise the card's `minutes`, so that every pair is compared when the folds are made.",
     )
 

@@ -8,24 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled import homology, runs, tracking
+from unrolled.alphabet import ALPHABETS
 from unrolled.evaluate import evaluate
+from unrolled.tasks import named
 
 Floats = NDArray[np.float64]
-Labels = NDArray[np.uint8]
+Labels = NDArray[Any]
 
 
 class Baseline(Protocol):
-    """Learns from sequences (N) and labels (N, K); predicts probabilities (M, K)."""
+    """Learns from sequences (N) and targets (N, K); predicts probabilities or numbers (M, K).
+
+    With a label for every position, targets are N arrays (T,) of classes, and predictions M arrays (T, K).
+    """
 
     parameters: int
 
-    def fit(self, train: list[str], y: Labels, validation: list[str], y_validation: Labels) -> None: ...
+    def fit(self, train: list[str], y: Any, validation: list[str], y_validation: Any) -> None: ...
 
-    def predict(self, sequences: list[str]) -> Floats: ...
+    def predict(self, sequences: list[str]) -> Any: ...
 
 
 class Majority:
-    """Predicts the classes' shares in the training set, whatever the sequence."""
+    """Predicts the classes' shares in the training set, or the mean number, whatever the sequence."""
 
     def __init__(self, task: str):
         self.parameters = 0
@@ -38,10 +43,63 @@ class Majority:
         return np.tile(self.shares, (len(sequences), 1))
 
 
-class KmerLogistic:
-    """Logistic regression on TF-IDF weighted counts of all 1..k-mers.
+class PositionMajority:
+    """Predicts the shares of the K classes in the training set at every position."""
 
-    The strength of the L2 penalty is chosen from `GRID` by the log loss on the validation fold, as early stopping
+    def __init__(self, K: int):
+        self.parameters = K
+
+    def fit(self, train: list[str], y: list[Labels], validation: list[str], y_validation: list[Labels]) -> None:
+        labels = np.concatenate(y)
+        counts = np.bincount(labels[labels >= 0], minlength=self.parameters)
+        self.shares = counts / counts.sum()  # (K,)
+
+    def predict(self, sequences: list[str]) -> list[Floats]:
+        return [np.tile(self.shares, (len(sequence), 1)) for sequence in sequences]
+
+
+class Markov:
+    """Each symbol, and the end, from the k - 1 before it: counts, smoothed by the symbols' shares in training.
+
+    The weight of the shares is chosen from `GRID` by the likelihood of the validation fold.
+    """
+
+    GRID = (0.1, 1.0, 10.0, 100.0)
+
+    def __init__(self, alphabet: str, k: int = 3):
+        self.encode, self.size, self.k = ALPHABETS[alphabet].encode, ALPHABETS[alphabet].size, k
+        self.parameters = self.size**k
+
+    def fit(self, train: list[str], y: Any, validation: list[str], y_validation: Any) -> None:
+        self.counts = np.zeros((self.size ** (self.k - 1), self.size))
+        for sequence in train:
+            np.add.at(self.counts, self._steps(sequence), 1)
+        self.shares = (self.counts.sum(axis=0) + 1) / (self.counts.sum() + self.size)
+        self.weight = max(self.GRID, key=lambda weight: sum(self._likelihood(s, weight) for s in validation))
+
+    def predict(self, sequences: list[str]) -> Floats:
+        return np.array([(self._likelihood(s, self.weight), len(s) + 1) for s in sequences])
+
+    def _steps(self, sequence: str) -> tuple[Labels, Labels]:
+        """What stands before each symbol and the end, as one number, and the symbol: twice (T + 1,)."""
+        symbols = np.concatenate([np.zeros(self.k - 1, dtype=np.int64), self.encode(sequence), [0]])
+        before = np.zeros(len(sequence) + 1, dtype=np.int64)
+        for i in range(self.k - 1):
+            before = before * self.size + symbols[i : i + len(before)]
+        return before, symbols[self.k - 1 :]
+
+    def _likelihood(self, sequence: str, weight: float) -> float:
+        """Its logarithm, in nats."""
+        before, symbols = self._steps(sequence)
+        rows = self.counts[before]
+        here = rows[np.arange(len(symbols)), symbols] + weight * self.shares[symbols]
+        return float(np.log(here / (rows.sum(axis=1) + weight)).sum())
+
+
+class Kmer:
+    """Logistic or ridge regression on TF-IDF weighted counts of all 1..k-mers.
+
+    The strength of the L2 penalty is chosen from `GRID` by the loss on the validation fold, as early stopping
     chooses the epoch of a network. Multi-label: one regression a class.
     """
 
@@ -57,30 +115,35 @@ class KmerLogistic:
         x, x_validation = self.kmers.fit_transform(train), self.kmers.transform(validation)
         self.outputs = y.shape[1]
         tried = [self._regress(x, y, C) for C in self.GRID]
-        losses = [log_loss(self._probabilities(m, x_validation), y_validation, self.task) for m in tried]
+        losses = [loss(self._answers(m, x_validation), y_validation, self.task) for m in tried]
         self.models = tried[int(np.argmin(losses))]
         self.parameters = sum(m.coef_.size + m.intercept_.size for m in self.models.values())
 
     def predict(self, sequences: list[str]) -> Floats:
-        return self._probabilities(self.models, self.kmers.transform(sequences))
+        return self._answers(self.models, self.kmers.transform(sequences))
 
     def _regress(self, x: Any, y: Labels, C: float) -> dict[int, Any]:
-        """One multinomial model (key -1), or one a class that has both outcomes (multi-label)."""
-        from sklearn.linear_model import LogisticRegression
+        """One multinomial or ridge model (key -1), or one a class that has both outcomes (multi-label)."""
+        from sklearn.linear_model import LogisticRegression, Ridge
 
         def one(target: Labels) -> Any:
             return LogisticRegression(C=C, max_iter=1000).fit(x, target)
 
+        if self.task == "regression":
+            return {-1: Ridge(1 / C, solver="sparse_cg").fit(x, y[:, 0])}
         if self.task == "multiclass":
             return {-1: one(y.argmax(axis=1))}
         self.shares = y.mean(axis=0)
         return {j: one(y[:, j]) for j in range(self.outputs) if 0 < self.shares[j] < 1}
 
-    def _probabilities(self, models: dict[int, Any], x: Any) -> Floats:
+    def _answers(self, models: dict[int, Any], x: Any) -> Floats:
         if self.task == "multiclass":
             p = np.zeros((x.shape[0], self.outputs))
             p[:, models[-1].classes_] = models[-1].predict_proba(x)
             return p
+        if self.task == "regression":
+            predicted: Floats = models[-1].predict(x)[:, None]
+            return predicted
         p = np.tile(self.shares, (x.shape[0], 1))  # a class with one outcome in training keeps its share
         for j, model in models.items():
             p[:, j] = model.predict_proba(x)[:, 1]
@@ -88,10 +151,10 @@ class KmerLogistic:
 
 
 class BestHit:
-    """The labels of the nearest training sequence by MMseqs2: what anybody would do without a network.
+    """The labels or the number of the nearest training sequence by MMseqs2: what anybody would do without a network.
 
-    A share `doubt` of the belief stays with the classes' shares in training, chosen from `GRID` by the log loss on
-    the validation fold. Where no training sequence is found, the shares are all there is.
+    A share `doubt` of the belief stays with the mean of the training part, chosen from `GRID` by the loss on the
+    validation fold. Where no training sequence is found, the mean is all there is.
     """
 
     GRID = (0.01, 0.03, 0.1, 0.3, 1.0)
@@ -103,7 +166,7 @@ class BestHit:
         self.train, self.y, self.shares = train, y, y.mean(axis=0)
         self.rows: dict[tuple[str, ...], NDArray[np.int64]] = {}
         tried = [self._doubted(validation, doubt) for doubt in self.GRID]
-        self.doubt = self.GRID[int(np.argmin([log_loss(p, y_validation, self.task) for p in tried]))]
+        self.doubt = self.GRID[int(np.argmin([loss(p, y_validation, self.task) for p in tried]))]
 
     def predict(self, sequences: list[str]) -> Floats:
         return self._doubted(sequences, self.doubt)
@@ -122,22 +185,31 @@ class BestHit:
         return self.rows[key]
 
 
-def log_loss(p: Floats, y: Labels, task: str) -> float:
-    """Mean negative log likelihood (nats) of one- or multi-hot labels y (N, K) under p (N, K)."""
+def loss(p: Floats, y: Labels, task: str) -> float:
+    """What a setting is chosen by, of predictions (N, K) and targets (N, K).
+
+    The mean negative log likelihood (nats) of one- or multi-hot labels; the mean squared error of numbers.
+    """
+    if task == "regression":
+        return float(np.square(p - y).mean())
     p = np.clip(p, 1e-7, 1 - 1e-7)
     if task == "multiclass":
         return float(-np.log((p * y).sum(axis=1)).mean())
     return float(-np.where(y, np.log(p), np.log1p(-p)).mean())
 
 
-BASELINES = {"majority": Majority, "kmer": KmerLogistic, "besthit": BestHit}
+BASELINES = {"majority": Majority, "kmer": Kmer, "besthit": BestHit}
 
 
-def build(card: dict[str, Any], task: str, alphabet: str = "protein") -> Baseline:
-    """The baseline that a model card names under `estimator`, for sequences of an alphabet."""
+def build(card: dict[str, Any], task: str, outputs: int, alphabet: str = "protein") -> Baseline:
+    """The baseline that a model card names under `estimator`, for K outputs and sequences of an alphabet."""
+    if task == "generation":
+        return Markov(alphabet, card.get("k", 1) if card["estimator"] == "kmer" else 1)
     settings: dict[str, Any] = {key: card[key] for key in ("k",) if key in card}
     if card["estimator"] == "besthit":
         settings["nucleotide"] = alphabet != "protein"
+    if named(task).per_position:
+        return PositionMajority(outputs)
     built: Baseline = BASELINES[card["estimator"]](task, **settings)
     return built
 
@@ -160,11 +232,11 @@ def run(
     cell = {"data": data_card["name"], "split": split, "model": model_card["name"], "fold": fold, "seed": seed}
     config = {"cell": cell, "data": data_card, "model": model_card}
     material = runs.load(table, folds, fold, data_card)
-    model = build(model_card, material.task, data_card["alphabet"])
+    model = build(model_card, material.task, material.outputs, data_card["alphabet"])
     train, validation = material.parts["train"], material.parts["validation"]
     model.fit(train.sequences, train.y, validation.sequences, validation.y)
-    probabilities = {name: model.predict(material.parts[name].sequences) for name in runs.PARTS[1:]}
-    runs.write_predictions(out / "predictions.parquet", material, probabilities)
+    answers = {name: model.predict(material.parts[name].sequences) for name in runs.PARTS[1:]}
+    runs.write_predictions(out / "predictions.parquet", material, answers)
     runs.write_record(
         out / "run.json",
         material=material,

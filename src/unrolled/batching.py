@@ -1,7 +1,7 @@
 """Sequences into padded batches of similar length, with their true lengths and the mask M."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,13 +10,15 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from unrolled.objectives import UNKNOWN
+
 
 class Batch(NamedTuple):
     """B sequences padded on the right with 0."""
 
     tokens: Tensor  # (B, T) int64
     lengths: Tensor  # (B,) int64, true lengths
-    targets: Tensor  # (B, K) float32, one- or multi-hot
+    targets: Tensor  # (B, K) float32; with a label a position (B, T) int64, UNKNOWN in the padding
 
 
 def mask(lengths: Tensor, T: int) -> Tensor:
@@ -25,19 +27,40 @@ def mask(lengths: Tensor, T: int) -> Tensor:
 
 
 class Encoded(Dataset[Batch]):
-    """Encoded sequences in memory; indexed with a list of rows it gives one whole padded batch."""
+    """Encoded sequences in memory; indexed with a list of rows it gives one whole padded batch.
 
-    def __init__(self, sequences: list[NDArray[np.uint8]], targets: NDArray[np.uint8]):
+    Args:
+        sequences: N arrays (T,) of symbols.
+        targets: (N, K), or N arrays (T,) of classes.
+    """
+
+    def __init__(self, sequences: list[NDArray[np.uint8]], targets: NDArray[Any] | list[NDArray[np.int64]]):
         self.sequences = [torch.from_numpy(s.astype(np.int64)) for s in sequences]
         self.lengths = torch.tensor([len(s) for s in sequences])
-        self.targets = torch.from_numpy(targets.astype(np.float32))  # (N, K)
+        self.targets: Tensor | list[Tensor] = (
+            list(map(torch.from_numpy, targets))
+            if isinstance(targets, list)
+            else torch.from_numpy(targets.astype(np.float32))
+        )
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def __getitem__(self, rows: list[int]) -> Batch:
         tokens = pad_sequence([self.sequences[i] for i in rows], batch_first=True)
-        return Batch(tokens, self.lengths[rows], self.targets[rows])
+        if isinstance(self.targets, Tensor):
+            return Batch(tokens, self.lengths[rows], self.targets[rows])
+        labels = pad_sequence([self.targets[i] for i in rows], batch_first=True, padding_value=UNKNOWN)
+        return Batch(tokens, self.lengths[rows], labels)
+
+
+def following(sequences: list[NDArray[np.uint8]]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.int64]]]:
+    """What is read and what is to be predicted from it, each (T + 1,): the symbols so far, and the one that follows.
+
+    0 is read before the first symbol, and predicted after the last.
+    """
+    read = [np.concatenate([[np.uint8(0)], s]).astype(np.uint8) for s in sequences]
+    return read, [np.append(s, 0).astype(np.int64) for s in sequences]
 
 
 class SortedBatches(Sampler[list[int]]):

@@ -23,7 +23,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from unrolled.errors import UnrolledError
-from unrolled.metrics import METRICS, Array, Scores, measure
+from unrolled.scoring import METRICS, Scored, measure
+from unrolled.weighted import Array
 
 LEVEL = (0.025, 0.975)
 BLOCK = 1 << 21  # weights held at a time: 16 MB, so that memory stays small whatever the test set
@@ -71,7 +72,7 @@ def draw_counts(n: int, resamples: int, key: Key) -> Array:
     return flat.reshape(n, resamples).astype(np.float64)
 
 
-def bootstrap(scores: Scores, codes: npt.NDArray[np.intp], counts: Array) -> dict[str, Array]:
+def bootstrap(scores: Scored, codes: npt.NDArray[np.intp], counts: Array) -> dict[str, Array]:
     """R draws of every metric, resampling whole groups: codes (N,), counts (G, R) -> metric -> (R,).
 
     NaN everywhere if there are fewer than 2 groups: one group cannot show how groups vary.

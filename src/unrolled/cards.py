@@ -21,6 +21,20 @@ from unrolled.errors import UnrolledError
 AXES = ("data", "split", "model")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
+CLASSES = "accuracy balanced_accuracy macro_f1 mcc auroc auprc log_loss ece"
+METRICS = {  # of each task: those of scoring.py, which would cost every start the import of pandas
+    "multiclass": CLASSES,
+    "multilabel": f"{CLASSES} jaccard micro_f1".replace(" balanced_accuracy", ""),
+    "regression": "spearman pearson r2 rmse mae",
+    "generation": "bits_per_residue perplexity",
+    "labelling": "accuracy chain_accuracy sov macro_f1 mcc log_loss ece",
+}
+WHOLE = {  # baselines, or networks of a fixed length, that cannot answer at every position
+    "kmer": ("labelling",),
+    "besthit": ("labelling", "generation"),
+    "length": ("labelling", "generation"),
+}
+
 Card = dict[str, Any]
 
 
@@ -88,6 +102,11 @@ class Deck:
         cards = {axis: {n: self.card(axis, n) for n in config["matrix"][axis]} for axis in AXES}
         for fault in _impossible(config["matrix"], cards):
             raise UnrolledError(f"{where}: matrix: {fault}")
+        for data, card in cards["data"].items():
+            known = METRICS[card["task"]].split()
+            if config["metric"] not in known:
+                told = f"is not measured for data '{data}' (task {card['task']}); choose one of {', '.join(known)}"
+                raise UnrolledError(f"{where}: metric '{config['metric']}' {told}")
         return cards
 
 
@@ -124,13 +143,20 @@ def _impossible(matrix: Mapping[str, Sequence[Any]], cards: Mapping[str, Mapping
         if fold >= card["folds"]:
             yield f"fold {fold} does not exist: split '{split}' has folds 0 to {card['folds'] - 1}"
     for (split, card), (data, source) in itertools.product(cards["split"].items(), cards["data"].items()):
-        column = card.get("column")
-        if column and column not in source.get("keep", []):
-            yield f"split '{split}' reads column '{column}', but data '{data}' does not list it under `keep:`"
+        columns = card.get("column", [])
+        for column in [columns] if isinstance(columns, str) else columns:
+            if column not in source.get("keep", []):
+                yield f"split '{split}' reads column '{column}', but data '{data}' does not list it under `keep:`"
         nucleotide = str(card.get("definition", "")).endswith("-nt")
         if "definition" in card and nucleotide != (source["alphabet"] != "protein"):
             named = f"'{card['definition']}', which is not for {source['alphabet']}"
             yield f"split '{split}' computes identity by {named}"
+
+    for (model, card), (data, source) in itertools.product(cards["model"].items(), cards["data"].items()):
+        encoder = card.get("network", {}).get("encoder", {})
+        if source["task"] in WHOLE.get(card.get("estimator", "length" if "length" in encoder else ""), ()):
+            asks = f"data '{data}' ({source['task']}) asks at every position"
+            yield f"model '{model}' answers once a sequence, but {asks}"
 
 
 def _explain(fault: ValidationError) -> str:

@@ -57,7 +57,7 @@ def classes(tables: Tables) -> Figure | None:
 
 
 def data(tables: Tables) -> Figure | None:
-    """Sequences in each class."""
+    """Sequences in each class; of numbers, in each fifth of them; of labelled positions, by the commonest label."""
     counts: dict[str, int] = tables.summary.get("classes", {})
     if not counts:
         return None

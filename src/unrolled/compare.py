@@ -23,7 +23,9 @@ from unrolled.bootstrap import Key, TestSet, bootstrap, draw_counts, interval, w
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import read_predictions, read_run, require, score
 from unrolled.files import atomic, read_json
-from unrolled.metrics import METRICS, Array, confidence_bin
+from unrolled.metrics import confidence_bin
+from unrolled.scoring import METRICS
+from unrolled.weighted import Array
 
 MODEL = ["data", "split", "model"]
 RUN = [*MODEL, "fold", "seed"]
@@ -66,8 +68,8 @@ class Cell:
 def compare(runs: list[Path], out: Path, *, resamples: int = 1000, seed: int = 0) -> None:
     """Write the tables of an experiment into the folder `out`; each run folder holds the files of one run.
 
-    Tables: runs, summary, models (paired differences), splits (unpaired), history, classes, confusion and
-    calibration, all `.csv`. Rows stand in the order in which data sets, splits, models and metrics first
+    Tables: runs, summary, models (paired differences), splits (unpaired), history, classes, confusion,
+    calibration and points, all `.csv`. Rows stand in the order in which data sets, splits, models and metrics first
     appear in `runs`; no number depends on that order. One run's predictions are in memory at a time.
 
     Raises UnrolledError for a missing file, a run given twice, and models of one fold tested on different
@@ -86,6 +88,7 @@ def compare(runs: list[Path], out: Path, *, resamples: int = 1000, seed: int = 0
         "classes": _classes_table(loaded),
         "confusion": _confusion_table(loaded),
         "calibration": _calibration_table(loaded),
+        "points": _gather(loaded, "points", ["true_value", "predicted_value"]),
     }
     for name, table in tables.items():
         with atomic(out / f"{name}.csv") as tmp:

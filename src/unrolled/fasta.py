@@ -11,9 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from unrolled.alphabet import ALPHABETS, PROTEIN
-from unrolled.errors import UnrolledError
+from unrolled.errors import UnrolledError, refuse
 from unrolled.reading import csv_columns, csv_rows, fasta_blocks
-from unrolled.table import refuse
 
 DATABASES = {"sp", "tr", "ref", "gb", "emb", "dbj", "tpg", "tpe", "lcl", "prf", "ena"}  # database|accession|...
 # UniProt's own pattern of its accessions, with an isoform's number; RefSeq, Ensembl and INSDC with a version's.

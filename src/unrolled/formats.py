@@ -5,7 +5,7 @@ on the format (duplicates, labels, lengths, samples, checks) happens once, in `r
 silence: a row is in the table, or in `excluded`, or in an error that names its file and line.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,9 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from unrolled import table as tables
+from unrolled import tasks
 from unrolled.alphabet import ALPHABETS
 from unrolled.archives import members
-from unrolled.errors import UnrolledError
+from unrolled.errors import UnrolledError, refuse
 from unrolled.files import atomic, write_json
 from unrolled.reading import Block, csv_rows, fasta_blocks
 
@@ -39,7 +40,7 @@ class Record(NamedTuple):
 def read_csv(card: Card, path: Path) -> Iterator[Record]:
     """Records of a CSV or TSV file with a header line. Card keys: columns, delimiter, keep."""
     columns, keep = card["columns"], card.get("keep", [])
-    wanted = [columns["id"], columns["sequence"], columns["target"], *keep]
+    wanted = [columns["id"], columns["sequence"], columns.get("target", columns["id"]), *keep]
     for where, (name, letters, target, *kept) in csv_rows(path, wanted, card.get("delimiter")):
         yield Record(name, _spelled(letters, card), target, tuple(kept), where)
 
@@ -49,6 +50,7 @@ def read_fasta(card: Card, path: Path) -> Iterator[Record]:
 
     The id is the header up to the separator or a blank; `sp|P12345|NAME` and `tr|...` give the accession.
     Target and kept columns are `name=value` fields of the header; with `labels: file` the file's name is the target.
+    Kept columns may also be fields of the headers of a labels file in FASTA.
     """
     _check_header(card)
     for block in fasta_blocks(path):
@@ -79,7 +81,7 @@ def read(card: Card, name: str, files: Sequence[Path]) -> tuple[pd.DataFrame, pd
     excluded: Excluded = []
     try:
         rows = _simulated(card) if "simulate" in card else _parsed(card, files, excluded)
-        rows["target"] = _joined(rows, card)
+        rows["target"] = _canonical(rows, card)
         tables.check(rows.drop(columns="where"), card["task"], ALPHABETS[card["alphabet"]], rows["where"])
         rows = _selected(rows.sort_values("id", kind="stable"), card, excluded)
     except UnrolledError as error:
@@ -87,23 +89,34 @@ def read(card: Card, name: str, files: Sequence[Path]) -> tuple[pd.DataFrame, pd
     return rows.drop(columns="where"), _listed(excluded)
 
 
+def _kind(settings: Card) -> tuple[str, Card]:
+    """What is simulated, and its settings."""
+    return settings.get("kind", "families"), {key: value for key, value in settings.items() if key != "kind"}
+
+
 def _simulated(card: Card) -> pd.DataFrame:
+    from unrolled.puzzles import recall
     from unrolled.simulate import simulate
 
-    table = simulate(**card["simulate"])
+    makers: dict[str, Callable[..., pd.DataFrame]] = {"families": simulate, "recall": recall}
+    kind, settings = _kind(card["simulate"])
+    if kind not in makers:
+        raise UnrolledError(f"simulate: kind: {kind!r} is unknown; choose one of {', '.join(makers)}")
+    table = makers[kind](**settings)
     absent = [column for column in card.get("keep", []) if column not in table.columns]
-    tables.refuse("`keep` names unknown columns", absent, f"Simulated are: {', '.join(table.columns)}.")
+    refuse("`keep` names unknown columns", absent, f"Simulated are: {', '.join(table.columns)}.")
     return table[_columns(card)].assign(where="")
 
 
 def _parsed(card: Card, files: Sequence[Path], excluded: Excluded) -> pd.DataFrame:
     """Rows of all files, one per id, labelled, with their `where`."""
     labels = _labels_path(card, files)
-    records = [record for path in _sources(card, files) if path != labels for record in _records(card, path)]
-    tables.refuse("unreadable records", (r.fault for r in records if r.fault), "Correct the file or the card.")
+    apart = {labels, _mask(card, files)}
+    records = [record for path in _sources(card, files) if path not in apart for record in _records(card, path)]
+    refuse("unreadable records", (r.fault for r in records if r.fault), "Correct the file or the card.")
     values = [(r.id, r.sequence, r.target, *r.keep, r.where) for r in records]
     rows = _unique(pd.DataFrame(values, columns=[*_columns(card), "where"], dtype="str"), card, excluded)
-    return rows if labels is None else _labelled(rows, card, labels, excluded)
+    return rows if labels is None else _labelled(rows, card, labels, files, excluded)
 
 
 def _sources(card: Card, files: Sequence[Path]) -> list[Path]:
@@ -116,7 +129,7 @@ def _sources(card: Card, files: Sequence[Path]) -> list[Path]:
 def _columns(card: Card) -> list[str]:
     keep: list[str] = card.get("keep", [])
     reserved = [column for column in keep if column in (*tables.COLUMNS, "where")]
-    tables.refuse("`keep` names columns that every table has", reserved, "Remove them from `keep`.")
+    refuse("`keep` names columns that every table has", reserved, "Remove them from `keep`.")
     return [*tables.COLUMNS, *keep]
 
 
@@ -133,7 +146,7 @@ def _unique(rows: pd.DataFrame, card: Card, excluded: Excluded) -> pd.DataFrame:
     if card.get("duplicates", "error") == "error":
         first = rows.drop_duplicates("id").set_index("id")["where"]
         twice = zip(rows.loc[again, "id"], rows.loc[again, "where"], strict=True)
-        tables.refuse(
+        refuse(
             "ids that occur twice",
             (f"{name!r}: {where}, first at {first[name]}" for name, where in twice),
             "Rename or remove one of each, or set `duplicates: first` in the card to keep the first.",
@@ -146,39 +159,93 @@ def _unique(rows: pd.DataFrame, card: Card, excluded: Excluded) -> pd.DataFrame:
 
 def _labels_path(card: Card, files: Sequence[Path]) -> Path | None:
     """The card's labels file: one of `files` by its name, or a path of its own."""
-    if card.get("labels", FILE) == FILE:
-        return None
-    source = card["labels"]
+    return None if card.get("labels", FILE) == FILE else _located(card["labels"], files, "labels")
+
+
+def _located(source: Card, files: Sequence[Path], what: str) -> Path:
+    """The file that a card's `path`, or the `name` of one of its `files`, means; in an archive its only member."""
     if ("path" in source) == ("name" in source):
-        raise UnrolledError("where is the labels file? `labels` needs either `path`, or the `name` of one of `files`")
-    if "path" in source:
-        return Path(source["path"])
-    for path in files:
-        if path.name == source["name"]:
-            return path
-    raise UnrolledError(f"the labels file {source['name']} is not among the card's `files`: add it there")
+        raise UnrolledError(
+            f"where is the {what} file? `{what}` needs either `path`, or the `name` of one of `files`"
+        )
+    named = [path for path in files if path.name == source.get("name")]
+    if "name" in source and not named:
+        raise UnrolledError(f"the {what} file {source['name']} is not among the card's `files`: add it there")
+    path = named[0] if named else Path(source["path"])
+    if "members" not in source:
+        return path
+    found = members(path, source["members"])
+    if len(found) > 1:
+        raise UnrolledError(f"{path}: `members: {source['members']}` matches {len(found)} files; name one")
+    return found[0]
 
 
-def _labelled(rows: pd.DataFrame, card: Card, path: Path, excluded: Excluded) -> pd.DataFrame:
+def _labelled(rows: pd.DataFrame, card: Card, path: Path, files: Sequence[Path], excluded: Excluded) -> pd.DataFrame:
     """`rows` with the targets of the labels file; labels that no sequence claims are listed."""
-    found = csv_rows(path, [card["labels"]["id"], card["labels"]["target"]], card.get("delimiter"))
-    labels = pd.DataFrame([(*row, at) for at, row in found], columns=["id", "target", "where"], dtype="str")
+    labels = _letters(card, path, files) if _in_fasta(card) else _label_rows(card, path)
     labels = _unique(labels, card, excluded)
     _without(labels, ~labels["id"].isin(rows["id"]), "label without a sequence", excluded)
-    known = dict(zip(labels["id"], labels["target"], strict=True))
-    return rows.assign(target=[known.get(name, "") for name in rows["id"]])
+    known = labels.set_index("id")
+    for name in ("target", *card.get("keep", [])):
+        if name in known:
+            rows[name] = rows["id"].map(known[name]).fillna("")
+    return rows
 
 
-def _joined(rows: pd.DataFrame, card: Card) -> list[str]:
-    """Targets in the canonical form: for multilabel, sorted and joined by "|"."""
-    if card["task"] != "multilabel":
-        return rows["target"].tolist()
-    separator = card.get("separator", tables.SEPARATOR)
-    if separator != tables.SEPARATOR:
-        clash = rows.loc[rows["target"].str.contains(tables.SEPARATOR, regex=False), "where"]
-        tables.refuse('labels that contain "|"', clash, 'The table joins labels by "|": rename these.')
-    split = ({label.strip() for label in target.split(separator)} for target in rows["target"])
-    return [tables.SEPARATOR.join(sorted(labels)) for labels in split]
+def _in_fasta(card: Card) -> bool:
+    """Whether the labels are the letters of a FASTA file."""
+    labels = card.get("labels", FILE)
+    return labels != FILE and "target" not in labels
+
+
+def _label_rows(card: Card, path: Path) -> pd.DataFrame:
+    """id, target and where of the rows of a CSV file."""
+    found = csv_rows(path, [card["labels"]["id"], card["labels"]["target"]], card.get("delimiter"))
+    return pd.DataFrame([(*row, at) for at, row in found], columns=["id", "target", "where"], dtype="str")
+
+
+def _letters(card: Card, path: Path, files: Sequence[Path]) -> pd.DataFrame:
+    """id, target, kept fields and where of a FASTA file whose letters are the labels; masked ones become "-"."""
+    separator, keep = _separator(card), card.get("keep", [])
+    known = dict[str, str]()
+    mask = _mask(card, files)
+    if mask:
+        known = {_accession(header, separator): _body(body) for _, header, body in fasta_blocks(mask)}
+    rows, faults = [], []
+    for line, header, body in fasta_blocks(path):
+        name, letters, where = _accession(header, separator), _body(body), f"{path}:{line}"
+        bits = known.get(name, "") if mask else "1" * len(letters)
+        if len(bits) != len(letters) or not set(bits) <= {"0", "1"}:
+            faults.append(f"{where}: {name!r} has {len(letters)} labels, and {len(bits)} of 0 and 1 in the mask")
+            continue
+        fields = _fields(header, separator)
+        target = "".join(x if bit == "1" else tasks.UNSCORED for x, bit in zip(letters, bits, strict=True))
+        rows.append([name, target, *(fields.get(column, "") for column in keep), where])
+    refuse("labels without a mask of their length", faults, "Give a 0 or 1 for every label, or drop `mask`.")
+    labels = pd.DataFrame(rows, columns=["id", "target", *keep, "where"], dtype="str")
+    return labels.drop(columns=[name for name in keep if (labels[name] == "").all()])
+
+
+def _mask(card: Card, files: Sequence[Path]) -> Path | None:
+    return _located(card["mask"], files, "mask") if "mask" in card else None
+
+
+def _body(lines: list[tuple[int, str]]) -> str:
+    return "".join(letters for _, letters in lines)
+
+
+def _separator(card: Card) -> str:
+    separator: str = card.get("header", {}).get("separator", "|")
+    return separator
+
+
+def _canonical(rows: pd.DataFrame, card: Card) -> list[str]:
+    """Targets as the table keeps them."""
+    separator = card.get("separator", tasks.SEPARATOR)
+    if card["task"] == "multilabel" and separator != tasks.SEPARATOR:
+        clash = rows.loc[rows["target"].str.contains(tasks.SEPARATOR, regex=False), "where"]
+        refuse('labels that contain "|"', clash, 'The table joins labels by "|": rename these.')
+    return [tasks.named(card["task"]).canonical(target, separator) for target in rows["target"]]
 
 
 def _selected(rows: pd.DataFrame, card: Card, excluded: Excluded) -> pd.DataFrame:
@@ -214,14 +281,16 @@ def _spelled(text: str, card: Card) -> str:
 
 
 def _check_header(card: Card) -> None:
-    if "header" not in card and "labels" not in card:
+    if card["task"] == "generation":
+        return
+    if "target" not in card.get("header", {}) and "labels" not in card:
         raise UnrolledError(
             "where are the labels? A FASTA card needs `header: {target: ...}`, `labels: {...}` or `labels: file`"
         )
     if "labels" in card or card["task"] != "multilabel":
         return
-    separator = card["header"].get("separator", "|")
-    if separator == card.get("separator", tables.SEPARATOR):
+    separator = _separator(card)
+    if separator == card.get("separator", tasks.SEPARATOR):
         raise UnrolledError(
             f"{separator!r} separates both the header's fields and the labels, so all labels but the first "
             "would be lost: use another one in the file, and name it as `separator` or `header: {separator}`"
@@ -230,12 +299,12 @@ def _check_header(card: Card) -> None:
 
 def _fasta_record(card: Card, path: Path, block: Block) -> Record:
     line, header, body = block
-    layout, keep = card.get("header", {}), card.get("keep", [])
-    separator = layout.get("separator", "|")
+    layout, keep, separator = card.get("header", {}), card.get("keep", []), _separator(card)
     fields = _fields(header, separator)
-    wanted = keep if "labels" in card else [layout["target"], *keep]
+    labelled = [layout["target"]] if "target" in layout and "labels" not in card else []
+    wanted = [] if _in_fasta(card) else [*labelled, *keep]
     absent = [f"{path}:{line}: the header has no field `{name}=`" for name in wanted if name not in fields]
-    sequence = _spelled("".join(letters for _, letters in body), card)
+    sequence = _spelled(_body(body), card)
     target = path.name.split(".")[0] if card.get("labels") == FILE else fields.get(layout.get("target"), "")
     return Record(
         id=_accession(header, separator),

@@ -45,6 +45,7 @@ class Recurrent(nn.Module):
         init: how each gate's block of W_h starts: `orthogonal` (the lecture's), `glorot`, or `uniform`, which is
             torch.nn's U(-1/sqrt(d_h), 1/sqrt(d_h)) for all weights and biases. Else W_x is Glorot uniform, biases 0.
         window: truncated BPTT: no gradient flows across multiples of so many positions; 0 for full BPTT.
+        causal: read from the left only, whatever `bidirectional` says: what follows is to be predicted.
     """
 
     gates: ClassVar[tuple[str, ...]]
@@ -60,6 +61,7 @@ class Recurrent(nn.Module):
         dropout: float = 0.0,
         init: str = "orthogonal",
         window: int = 0,
+        causal: bool = False,
     ):
         super().__init__()
         if init not in ("orthogonal", "glorot", "uniform"):
@@ -67,7 +69,7 @@ class Recurrent(nn.Module):
         if window < 0:
             raise UnrolledError(f"window: {window} is negative; use 0 for full back-propagation through time")
         self.d_in, self.d_h, self.layers = d_in, d_h, layers
-        self.directions = 2 if bidirectional else 1
+        self.directions = 2 if bidirectional and not causal else 1
         self.d_out = d_h * self.directions
         self.init, self.window = init, window
         self.dropout = nn.Dropout(dropout)
@@ -146,6 +148,10 @@ class Recurrent(nn.Module):
             y, end = self._layer(engine, plan, y, directions, start, probe)
             ends.append(end)
         return y, self._state(ends, plan) if need_state else None
+
+    def encode(self, x: Tensor, plan: Plan) -> Tensor:
+        """As `packed`, without a state: what a `models.Network` asks of every encoder."""
+        return self.packed(x, plan, need_state=False)[0]
 
     def engine(self, x: Tensor, *, free: bool = False) -> str:
         """What would compute tensors like x: `kernel`, `pytorch` or `torch.nn`; `free` of states in and out."""

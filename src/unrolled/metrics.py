@@ -16,18 +16,19 @@ at all, or with nothing left to average, the answer is NaN.
 [0.5, 0.75]
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from unrolled.weighted import TINY, Array, average, correlation, mean_defined, ratio
+
 Bools = npt.NDArray[np.bool_]
 
 BINS = 10  # equal-width confidence bins of the calibration error, (0, 0.1], (0.1, 0.2] ... (0.9, 1]
+Shares = tuple[Array, Array, Array]
 CLIP = float(np.finfo(np.float32).eps)  # 1.19e-7: predictions are float32, nearer to 0 or 1 is rounding
-TINY = 1e-12  # a share of weight or a variance below this is rounding, not data
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,23 @@ class Scores:
     truth: Bools  # (N, K) one-hot rows if multiclass
     chosen: Bools  # (N, K) the decisions
 
+    @property
+    def n(self) -> int:
+        """N, the number of sequences that are weighted."""
+        return len(self.p)
 
-Metric = Callable[[Scores, Array], Array]
+    def shares(self, W: Array) -> Shares:
+        """Shares of the weight where a class is true and chosen, true, chosen: three times (R, K)."""
+        hit = self.truth & self.chosen
+        both = average(np.hstack([hit, self.truth, self.chosen]), W)
+        hits, true, chosen = np.split(both, 3, axis=1)
+        return hits, true, chosen
+
+
+class Decided(Protocol):
+    """Decisions about classes, of sequences or of positions."""
+
+    def shares(self, W: Array) -> Shares: ...
 
 
 def decide(task: str, p: Array, truth: Bools, thresholds: Array | None = None) -> Scores:
@@ -56,49 +72,9 @@ def decide(task: str, p: Array, truth: Bools, thresholds: Array | None = None) -
     return Scores(task, p.astype(np.float64), truth, chosen)
 
 
-def measure(scores: Scores, W: Array) -> dict[str, Array]:
-    """Every metric of the task under R rows of weights (R, N): name -> (R,)."""
-    return {name: metric(scores, W) for name, metric in METRICS[scores.task].items()}
-
-
-# --- Arithmetic ---
-
-
-def _ratio(a: Array, b: Array, empty: float = np.nan) -> Array:
-    """a / b; `empty` where b is 0, NaN where b is NaN."""
-    out = np.where(np.isnan(b), np.nan, empty) + np.zeros_like(a)
-    return np.divide(a, b, out=out, where=b > TINY)
-
-
-def _mean_defined(x: Array) -> Array:
-    """Mean over the last axis without the NaNs; NaN where there is nothing else."""
-    return _ratio(np.nansum(x, -1), (~np.isnan(x)).sum(-1).astype(np.float64))
-
-
-def _average(values: npt.ArrayLike, W: Array) -> Array:
-    """Weighted mean over sequences: (N,) or (N, K) and (R, N) -> (R,) or (R, K)."""
-    x = np.asarray(values, np.float64)
-    total = W.sum(1).reshape(-1, *[1] * (x.ndim - 1))
-    return _ratio(W @ x, np.broadcast_to(total, (len(W), *x.shape[1:])))
-
-
-def _shares(scores: Scores, W: Array) -> tuple[Array, Array, Array]:
-    """Shares of the weight where a class is true and chosen, true, chosen: three times (R, K)."""
-    hit = scores.truth & scores.chosen
-    both = _average(np.hstack([hit, scores.truth, scores.chosen]), W)
-    hits, true, chosen = np.split(both, 3, axis=1)
-    return hits, true, chosen
-
-
-def _correlation(covariance: Array, true: Array, chosen: Array) -> Array:
-    """Covariance over the root of two variances; 0 for a constant choice, NaN for a constant truth."""
-    variance = np.where((true > TINY) & (chosen > TINY), true * chosen, 0 * covariance)
-    return np.where(true > TINY, _ratio(covariance, np.sqrt(variance), 0.0), np.nan)
-
-
 def binary_mcc(hits: Array, true: Array, chosen: Array) -> Array:
     """Matthews correlation of one class against the rest, from shares (Matthews 1975)."""
-    return _correlation(hits - true * chosen, true * (1 - true), chosen * (1 - chosen))
+    return correlation(hits - true * chosen, true * (1 - true), chosen * (1 - chosen))
 
 
 # --- Metrics of decisions ---
@@ -106,44 +82,44 @@ def binary_mcc(hits: Array, true: Array, chosen: Array) -> Array:
 
 def accuracy(scores: Scores, W: Array) -> Array:
     """Share of sequences decided exactly right (multilabel: the whole set of labels)."""
-    return _average((scores.truth == scores.chosen).all(1), W)
+    return average((scores.truth == scores.chosen).all(1), W)
 
 
-def balanced_accuracy(scores: Scores, W: Array) -> Array:
+def balanced_accuracy(scores: Decided, W: Array) -> Array:
     """Mean recall over the classes that occur."""
-    hits, true, _ = _shares(scores, W)
-    return _mean_defined(_ratio(hits, true))
+    hits, true, _ = scores.shares(W)
+    return mean_defined(ratio(hits, true))
 
 
-def macro_f1(scores: Scores, W: Array) -> Array:
+def macro_f1(scores: Decided, W: Array) -> Array:
     """Mean F1 over the classes that are true or chosen somewhere."""
-    hits, true, chosen = _shares(scores, W)
-    return _mean_defined(_ratio(2 * hits, true + chosen))
+    hits, true, chosen = scores.shares(W)
+    return mean_defined(ratio(2 * hits, true + chosen))
 
 
-def micro_f1(scores: Scores, W: Array) -> Array:
+def micro_f1(scores: Decided, W: Array) -> Array:
     """F1 over all label decisions pooled; 0 where no label is true or chosen."""
-    hits, true, chosen = _shares(scores, W)
-    return _ratio(2 * hits.sum(1), (true + chosen).sum(1), 0.0)
+    hits, true, chosen = scores.shares(W)
+    return ratio(2 * hits.sum(1), (true + chosen).sum(1), 0.0)
 
 
 def jaccard(scores: Scores, W: Array) -> Array:
     """Mean over sequences of shared labels / all labels, true or chosen; 0 where both sets are empty."""
     shared = (scores.truth & scores.chosen).sum(1).astype(np.float64)
-    return _average(_ratio(shared, (scores.truth | scores.chosen).sum(1).astype(np.float64), 0.0), W)
+    return average(ratio(shared, (scores.truth | scores.chosen).sum(1).astype(np.float64), 0.0), W)
 
 
-def multiclass_mcc(scores: Scores, W: Array) -> Array:
+def multiclass_mcc(scores: Decided, W: Array) -> Array:
     """R_K, Matthews' correlation for K classes (Gorodkin 2004); 0 where truth or choice is constant."""
-    hits, true, chosen = _shares(scores, W)
+    hits, true, chosen = scores.shares(W)
     covariance = hits.sum(1) - (true * chosen).sum(1)
-    r = _correlation(covariance, 1 - (true**2).sum(1), 1 - (chosen**2).sum(1))
+    r = correlation(covariance, 1 - (true**2).sum(1), 1 - (chosen**2).sum(1))
     return np.where(np.isnan(r), 0 * covariance, r)  # scikit-learn's 0 for a constant truth, NaN for no weight
 
 
-def multilabel_mcc(scores: Scores, W: Array) -> Array:
+def multilabel_mcc(scores: Decided, W: Array) -> Array:
     """Mean over labels of their Matthews correlations, the way DeepLoc 2.0 reports them label by label."""
-    return _mean_defined(binary_mcc(*_shares(scores, W)))
+    return mean_defined(binary_mcc(*scores.shares(W)))
 
 
 # --- Metrics of probabilities ---
@@ -151,7 +127,7 @@ def multilabel_mcc(scores: Scores, W: Array) -> Array:
 
 def auroc(scores: Scores, W: Array) -> Array:
     """Area under the ROC curve, one class against the rest, mean over the classes with both outcomes."""
-    return _mean_defined(class_auroc(scores, W))
+    return mean_defined(class_auroc(scores, W))
 
 
 def class_auroc(scores: Scores, W: Array) -> Array:
@@ -168,33 +144,58 @@ def _auroc(p: Array, y: Bools, Wt: Array) -> Array:
     cumulative sum are enough.
     """
     order = np.argsort(p, kind="stable")
-    below = np.zeros((len(p) + 1, Wt.shape[1]))
-    for rank, i in enumerate(order):  # three times as fast as np.cumsum(Wt[order], axis=0)
-        np.add(below[rank], Wt[i], out=below[rank + 1])
+    below = _cumulated(Wt, order)
     first, last = np.searchsorted(p[order], p[y], "left"), np.searchsorted(p[order], p[y], "right")
     positives = Wt[y]  # (P, R)
     wins = np.einsum("ir,ir->r", positives, below[first] + below[last]) / 2
     weight = positives.sum(0)
-    return _ratio(wins - weight**2 / 2, weight * (below[-1] - weight))
+    return ratio(wins - weight**2 / 2, weight * (below[-1] - weight))
+
+
+def auprc(scores: Scores, W: Array) -> Array:
+    """Average precision, one class against the rest, mean over the classes with both outcomes."""
+    Wt = np.ascontiguousarray(W.T)
+    each = [_average_precision(p, y, Wt) for p, y in zip(scores.p.T, scores.truth.T, strict=True)]
+    return mean_defined(np.stack(each, axis=1))
+
+
+def _average_precision(p: Array, y: Bools, Wt: Array) -> Array:
+    """Mean over the positives of the precision among all that score at least as high: (N,), (N,), (N, R) -> (R,)."""
+    order = np.argsort(-p, kind="stable")
+    ties = np.searchsorted(-p[order], -p[order[y[order]]], "right")  # (P,) how many score as high, for each positive
+    above, hits = _cumulated(Wt, order), _cumulated(Wt, order[y[order]])
+    last = np.searchsorted(ties, ties, "right")  # positives among them
+    weight = hits[-1]
+    precision = ratio(hits[last], above[ties])
+    found = ratio(np.einsum("ir,ir->r", Wt[order[y[order]]], np.nan_to_num(precision)), weight)
+    return np.where(above[-1] - weight > TINY, found, np.nan)
+
+
+def _cumulated(Wt: Array, order: npt.NDArray[np.intp]) -> Array:
+    """(N + 1, R) running sums of weights (N, R) taken in an order; three times as fast as np.cumsum(Wt[order])."""
+    sums = np.zeros((len(order) + 1, Wt.shape[1]))
+    for rank, i in enumerate(order):
+        np.add(sums[rank], Wt[i], out=sums[rank + 1])
+    return sums
 
 
 def multiclass_log_loss(scores: Scores, W: Array) -> Array:
     """Mean negative log probability of the true class in nats, probabilities clipped to [CLIP, 1 - CLIP]."""
     true = (scores.p * scores.truth).sum(1)
-    return _average(-np.log(np.clip(true, CLIP, 1 - CLIP)), W)
+    return average(-np.log(np.clip(true, CLIP, 1 - CLIP)), W)
 
 
 def multilabel_log_loss(scores: Scores, W: Array) -> Array:
     """Mean binary log loss over sequences and labels in nats, clipped to [CLIP, 1 - CLIP]."""
     true = np.where(scores.truth, scores.p, 1 - scores.p)
-    return _average(-np.log(np.clip(true, CLIP, 1 - CLIP)).mean(1), W)
+    return average(-np.log(np.clip(true, CLIP, 1 - CLIP)).mean(1), W)
 
 
 def ece(scores: Scores, W: Array) -> Array:
     """Expected calibration error: |accuracy - confidence| of the bins, weighted by size (Guo et al. 2017)."""
     confidence, correct, bins = _confidence(scores)
     gap = [np.where(bins == b, correct - confidence, 0.0).mean(1) for b in range(BINS)]
-    total: Array = np.abs(_average(np.stack(gap, axis=1), W)).sum(1)
+    total: Array = np.abs(average(np.stack(gap, axis=1), W)).sum(1)
     return total
 
 
@@ -222,15 +223,18 @@ def confusion(scores: Scores) -> npt.NDArray[np.int64]:
 
 def class_table(scores: Scores) -> dict[str, Array]:
     """n, precision, recall, f1, mcc, auroc of each class against the rest: each (K,)."""
-    W = np.ones((1, len(scores.p)))
-    hits, true, chosen = (share[0] for share in _shares(scores, W))
+    n = scores.truth.sum(0).astype(np.float64)
+    return {"n": n, **rates(scores, scores.n), "auroc": class_auroc(scores, np.ones((1, scores.n)))[0]}
+
+
+def rates(scores: Decided, n: int) -> dict[str, Array]:
+    """precision, recall, f1, mcc of each class against the rest, each of n counting once: each (K,)."""
+    hits, true, chosen = (share[0] for share in scores.shares(np.ones((1, n))))
     return {
-        "n": scores.truth.sum(0).astype(np.float64),
-        "precision": _ratio(hits, chosen, 0.0) + np.where(true + chosen > 0, 0.0, np.nan),
-        "recall": _ratio(hits, true),
-        "f1": _ratio(2 * hits, true + chosen),
+        "precision": ratio(hits, chosen, 0.0) + np.where(true + chosen > 0, 0.0, np.nan),
+        "recall": ratio(hits, true),
+        "f1": ratio(2 * hits, true + chosen),
         "mcc": binary_mcc(hits, true, chosen),
-        "auroc": class_auroc(scores, W)[0],
     }
 
 
@@ -239,29 +243,3 @@ def calibration(scores: Scores) -> list[tuple[float, float, int]]:
     confidence, correct, bins = _confidence(scores)
     filled = [bins == b for b in np.unique(bins)]
     return [(float(confidence[b].mean()), float(correct[b].mean()), int(b.sum())) for b in filled]
-
-
-METRICS: dict[str, dict[str, Metric]] = {
-    "multiclass": {
-        "accuracy": accuracy,
-        "balanced_accuracy": balanced_accuracy,
-        "macro_f1": macro_f1,
-        "mcc": multiclass_mcc,
-        "auroc": auroc,
-        "log_loss": multiclass_log_loss,
-        "ece": ece,
-    },
-    "multilabel": {
-        "accuracy": accuracy,
-        "jaccard": jaccard,
-        "micro_f1": micro_f1,
-        "macro_f1": macro_f1,
-        "mcc": multilabel_mcc,
-        "auroc": auroc,
-        "log_loss": multilabel_log_loss,
-        "ece": ece,
-    },
-}
-
-LOWER_IS_BETTER = ("log_loss", "ece")
-HIGHER_IS_BETTER = {name: name not in LOWER_IS_BETTER for metrics in METRICS.values() for name in metrics}

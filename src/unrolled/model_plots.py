@@ -125,6 +125,21 @@ def calibration(tables: Tables) -> Figure | None:
     return figure
 
 
+def agreement(tables: Tables) -> Figure | None:
+    """Predicted against true numbers of the test sequences, at most 1,000 a run; on the dashes they are equal."""
+    models = tables.models_in("points")
+    if not models:
+        return None
+    figure, grid = small_multiples(tables, models, "true", "predicted", height=1.5)
+    every = tables.frames["points"][["true_value", "predicted_value"]]
+    low, high = float(every.min().min()), float(every.max().max())
+    for axes, split, model in grid:
+        rows, colour = tables.of("points", split=split, model=model), tables.looks[model].colour
+        axes.plot([low, high], [low, high], color=MUTED, lw=0.7, ls=(0, (3, 3)))
+        axes.scatter(rows["true_value"], rows["predicted_value"], 6, colour, alpha=0.35, linewidths=0)
+    return figure
+
+
 def cost(tables: Tables) -> Figure | None:
     """Mean seconds of a run (log scale) against its score with 95 % interval; up and left is better."""
     runs = tables.frames["runs"]

@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from unrolled import audit
-from unrolled import table as tables
 from unrolled.audit import Terms
 from unrolled.disjoint import Split, disjoint, warnings
+from unrolled.errors import refuse
 from unrolled.fasta import guess_alphabet, read_fasta
 from unrolled.files import atomic, write_json
 from unrolled.neighbours import BUDGET, neighbours
 from unrolled.progress import meter
+from unrolled.tasks import named
 
 Say = Callable[[str], None]
 
@@ -40,7 +42,7 @@ def read(path: Path, labels: Path | None, request: Request) -> tuple[pd.DataFram
     """The sequences by id, checked, and their alphabet. Raises UnrolledError naming file and line."""
     frame = read_fasta(path, labels, request.alphabet)
     again = frame["id"].duplicated()
-    tables.refuse(
+    refuse(
         "ids that occur twice",
         frame["id"][again] + " (" + frame["where"][again] + ")",
         "Rename or remove one of each: a fold is known by its id.",
@@ -100,7 +102,5 @@ def write(folder: Path, made: Split, certificate: dict[str, Any]) -> None:
     write_json(folder / "certificate.json", certificate)
 
 
-def _labels(targets: pd.Series, multilabel: bool) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    task = "multilabel" if multilabel else "multiclass"
-    names = sorted({label for target in targets for label in tables.labels(target, task)})
-    return tables.target_matrix(targets, names, task)
+def _labels(targets: pd.Series, multilabel: bool) -> NDArray[np.int64]:
+    return named("multilabel" if multilabel else "multiclass").strata(targets.tolist())[1]

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from unrolled.class_plots import classes, confusion, data, folds
 from unrolled.leak_plots import bands
 from unrolled.looks import STYLE
-from unrolled.model_plots import calibration, comparison, cost, gradients, headline, losses, splits
+from unrolled.model_plots import agreement, calibration, comparison, cost, gradients, headline, losses, splits
 from unrolled.results import Tables
 
 Draw = Callable[[Tables], Figure | None]
@@ -46,6 +46,7 @@ FIGURES: dict[str, Draw] = {
         gradients,
         confusion,
         classes,
+        agreement,
         calibration,
         cost,
         data,

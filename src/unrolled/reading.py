@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
 from unrolled.archives import opened
-from unrolled.errors import UnrolledError
-from unrolled.table import refuse
+from unrolled.errors import UnrolledError, refuse
 
 Block = tuple[int, str, list[tuple[int, str]]]  # line of the header, header, [(line, letters)]
 

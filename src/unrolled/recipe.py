@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from unrolled.batching import Batch
 from unrolled.deferred import uncompiled
+from unrolled.objectives import OBJECTIVES
 from unrolled.tracking import Tracker
 
 SPIKE = 5  # times the epoch's median gradient norm
@@ -31,23 +31,17 @@ class Training(L.LightningModule):
     """Loss, optimiser and clipping of one network.
 
     Args:
-        network: maps tokens (B, T) and lengths (B,) to logits (B, K).
-        task: `multiclass` (cross-entropy) or `multilabel` (binary cross-entropy, mean over the classes).
+        network: maps tokens (B, T) and lengths (B,) to outputs (B, K), or (B, T, K).
+        task: its name; see objectives.py.
         recipe: the `train` section of the config.
         seed: decides, with the step, every random number drawn in training.
     """
 
     def __init__(self, network: nn.Module, task: str, recipe: dict[str, Any], seed: int):
         super().__init__()
-        self.network, self.task, self.recipe, self.seed = network, task, recipe, seed
+        self.network, self.objective, self.recipe, self.seed = network, OBJECTIVES[task], recipe, seed
         self.norms: list[float] = []  # gradient norms of the epoch, before clipping
         self.diverged = False
-
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss of logits (B, K) against one- or multi-hot targets (B, K)."""
-        if self.task == "multiclass":
-            return F.cross_entropy(logits, targets)
-        return F.binary_cross_entropy_with_logits(logits, targets)
 
     def on_train_epoch_start(self) -> None:
         self.norms = []
@@ -58,14 +52,15 @@ class Training(L.LightningModule):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would keep a traceback for a GPU never used
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.manual_seed(seed)
-        loss = self.loss(self.network(batch.tokens, batch.lengths), batch.targets)
+        loss = self.objective.loss(self.network(batch.tokens, batch.lengths), batch.targets)
         self._log("train_loss", loss, batch)
         return loss
 
     def validation_step(self, batch: Batch) -> None:
-        logits = self.network(batch.tokens, batch.lengths)
-        self._log("val_loss", self.loss(logits, batch.targets), batch)
-        self._log("val_accuracy", correct(logits, batch.targets, self.task).float().mean(), batch)
+        outputs = self.network(batch.tokens, batch.lengths)
+        self._log("val_loss", self.objective.loss(outputs, batch.targets), batch)
+        if self.objective.accuracy:
+            self._log("val_accuracy", self.objective.accuracy(outputs, batch.targets), batch)
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         """Clip the global norm to tau and keep the norm from before; stop at one that is not finite."""
@@ -82,14 +77,8 @@ class Training(L.LightningModule):
         return {"optimizer": adam, "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"}}
 
     def _log(self, name: str, value: Tensor, batch: Batch) -> None:
-        self.log(name, value, on_step=False, on_epoch=True, batch_size=len(batch.lengths), logger=False)
-
-
-def correct(logits: Tensor, targets: Tensor, task: str) -> Tensor:
-    """(B,) bool: the predicted class, or the whole set of labels, is right."""
-    if task == "multiclass":
-        return logits.argmax(dim=1) == targets.argmax(dim=1)
-    return ((logits > 0) == (targets > 0.5)).all(dim=1)
+        weight = self.objective.weight(batch.targets)
+        self.log(name, value, on_step=False, on_epoch=True, batch_size=weight, logger=False)
 
 
 class History(Callback):
@@ -126,7 +115,7 @@ class History(Callback):
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "train_loss": float(logged["train_loss"]),
             "val_loss": float(logged["val_loss"]),
-            "val_accuracy": float(logged["val_accuracy"]),
+            "val_accuracy": float(logged.get("val_accuracy", math.nan)),
             "grad_norm_mean": float(norms.mean()),
             "grad_norm_max": float(norms.max()),
             "clipped_share": float((norms > pl_module.recipe["clip_norm"]).mean()),
@@ -155,8 +144,9 @@ class Stopping(EarlyStopping):
 
 
 def _line(row: dict[str, float], last: int) -> str:
+    accuracy = "" if math.isnan(row["val_accuracy"]) else f"  accuracy {row['val_accuracy']:.3f}"
     return (
-        f"epoch {row['epoch'] + 1:3.0f}/{last}  train {row['train_loss']:.4f}  val {row['val_loss']:.4f}"
-        f"  accuracy {row['val_accuracy']:.3f}  |g| {row['grad_norm_mean']:.2f} (max {row['grad_norm_max']:.2f})"
+        f"epoch {row['epoch'] + 1:3.0f}/{last}  train {row['train_loss']:.4f}  val {row['val_loss']:.4f}{accuracy}"
+        f"  |g| {row['grad_norm_mean']:.2f} (max {row['grad_norm_max']:.2f})"
         f"  lr {row['lr']:.1e}  {row['tokens_per_second'] / 1000:.0f} k tokens/s"
     )

@@ -104,10 +104,16 @@ def facts(tables: Tables) -> dict[str, str]:
     least, median, most = (
         number(x, 0 if x == int(x) else 1) for x in (s["length"][n] for n in ("min", "median", "max"))
     )
-    labels = f", {number(s['labels_per_sequence'], 2)} a sequence" if s["task"] == "multilabel" else ""
+    k, many = len(s["classes"]), number(s["labels_per_sequence"], 2)
+    task = {
+        "multilabel": f"multilabel, {k} classes, {many} a sequence",
+        "regression": "regression, a number a sequence",
+        "generation": "generation, each symbol from those before it",
+        "labelling": f"labelling, one of {k} classes at every position; where it is unknown, nothing is scored",
+    }
     found = {
         "Sequences": f"{number(s['n'], 0)} ({s['alphabet']}); {number(sum(s['excluded'].values()), 0)} left out",
-        "Task": f"{s['task']}, {len(s['classes'])} classes{labels}",
+        "Task": task.get(s["task"], f"{s['task']}, {k} classes"),
         "Lengths": f"{least} to {most} {unit}, median {median}",
         "Shortened": _shortened(s, unit),
         "Licence": s["licence"],

@@ -15,7 +15,7 @@ import pandas as pd
 from unrolled.errors import UnrolledError
 from unrolled.files import read_json
 from unrolled.looks import Look, assign
-from unrolled.metrics import HIGHER_IS_BETTER
+from unrolled.scoring import HIGHER_IS_BETTER
 
 Interval = tuple[float, float, float]  # value, low, high; NaN where there is none
 
@@ -32,6 +32,7 @@ COLUMNS = {
     "classes": "data split model class n precision recall f1 mcc auroc",
     "confusion": "data split model actual predicted count",
     "calibration": "data split model confidence accuracy n",
+    "points": "data split model true_value predicted_value",
 }
 
 

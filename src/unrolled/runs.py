@@ -6,7 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from unrolled import table as tables
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
+from unrolled.tasks import Task, named
 
 PARTS = ("train", "validation", "test")
 
@@ -29,10 +30,26 @@ class Part:
     groups: list[str]
     sequences: list[str]
     targets: list[str]
-    y: NDArray[np.uint8]  # (N, K) one- or multi-hot
+    y: Any  # what `Task.encode` gives: (N, K), or N arrays (T,)
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean and standard deviation of the training part's numbers: networks learn what is left without them."""
+
+    mean: float
+    deviation: float
+
+    def to_standard(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """From the target's unit to mean 0 and variance 1 in training."""
+        return (y - self.mean) / self.deviation
+
+    def to_unit(self, y: NDArray[Any]) -> NDArray[np.float64]:
+        """Back to the target's unit."""
+        return y * self.deviation + self.mean
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,12 @@ class Material:
     classes: list[str]
     task: str
     n_shortened: int
+    scale: Scale | None = None  # of numbers
+
+    @property
+    def outputs(self) -> int:
+        """K: what a model answers for a sequence or a position."""
+        return named(self.task).outputs(self.classes)
 
 
 def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
@@ -53,7 +76,7 @@ def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
     Sequences beyond the card's `max_length` keep both termini (`table.shorten`) and are counted.
 
     Raises:
-        UnrolledError: the folds belong to another table, or the training part has fewer than two classes.
+        UnrolledError: the folds belong to another table, or the training part holds nothing to tell apart.
     """
     sequences, placed = tables.read(table), pd.read_parquet(folds)
     lost = sequences["id"][~sequences["id"].isin(placed["id"])]
@@ -63,40 +86,58 @@ def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
     k = int(frame["fold"].max()) + 1
     if not 0 <= fold < k:
         raise UnrolledError(f"{folds}: there is no fold {fold}; there are 0 to {k - 1}")
-    classes = tables.classes(frame, card["task"])
+    task = named(card["task"])
+    classes = task.classes(frame["target"])
     longest = card.get("max_length")
     n_shortened = int((frame["sequence"].str.len() > longest).sum()) if longest else 0
     part_of = np.select([frame["fold"] == fold, frame["fold"] == (fold + 1) % k], ["test", "validation"], "train")
-    parts = {name: _part(frame[part_of == name], classes, card["task"], longest or sys.maxsize) for name in PARTS}
-    if (parts["train"].y.any(axis=0)).sum() < 2:
-        raise UnrolledError(f"{folds}: fold {fold} leaves fewer than two classes to train on")
-    return Material(parts, classes, card["task"], n_shortened)
+    parts = {name: _part(frame[part_of == name], classes, task, longest or sys.maxsize) for name in PARTS}
+    if not task.learnable(parts["train"].targets):
+        raise UnrolledError(f"{folds}: fold {fold} leaves fewer than two {task.values_are} to train on")
+    numbers = parts["train"].y if task.name == "regression" else None
+    scale = None if numbers is None else Scale(float(numbers.mean()), float(numbers.std()))
+    return Material(parts, classes, task.name, n_shortened, scale)
 
 
-def _part(frame: pd.DataFrame, classes: list[str], task: str, longest: int) -> Part:
+def _part(frame: pd.DataFrame, classes: list[str], task: Task, longest: int) -> Part:
+    targets = frame["target"].tolist()
+    if task.per_position:
+        targets = [tables.shorten(target, longest) for target in targets]
     return Part(
         ids=frame["id"].tolist(),
         groups=frame["group"].tolist(),
         sequences=[tables.shorten(s, longest) for s in frame["sequence"]],
-        targets=frame["target"].tolist(),
-        y=tables.target_matrix(frame["target"], classes, task),
+        targets=targets,
+        y=task.encode(targets, classes),
     )
 
 
-def write_predictions(path: Path, material: Material, probabilities: Mapping[str, NDArray[np.floating[Any]]]) -> None:
-    """Write `predictions.parquet` atomically: one row per validation and test sequence, one column per class.
+def write_predictions(path: Path, material: Material, answers: Mapping[str, Any]) -> None:
+    """Write `predictions.parquet` atomically: one row per validation and test sequence.
+
+    Probabilities are in one column a class, "p:<class>"; of labels for every position each cell is a list (T,).
+    A number is in the column "prediction"; of sequences themselves "log_likelihood" (nats) and "symbols", the end
+    among them.
 
     Args:
-        probabilities: (N, K) for each of the parts `validation` and `test`.
+        answers: (N, K), or N arrays (T, K), for each of the parts `validation` and `test`.
     """
+    columns = named(material.task).columns(material.classes)
     blocks = []
-    for name, p in probabilities.items():
+    for name, answer in answers.items():
         part = material.parts[name]
         block = pd.DataFrame({"id": part.ids, "group": part.groups, "part": name, "target": part.targets})
-        columns = [f"p:{c}" for c in material.classes]
-        blocks.append(block.join(pd.DataFrame(p.astype(np.float32), columns=columns)))
+        for k, column in enumerate(columns):
+            block[column] = _column(answer, k)
+        blocks.append(block)
     with atomic(path) as tmp:
         pd.concat(blocks, ignore_index=True).to_parquet(tmp, index=False)
+
+
+def _column(answer: Any, k: int) -> Any:
+    if isinstance(answer, np.ndarray):
+        return answer[:, k].astype(np.float32)
+    return [one[:, k].astype(np.float32) for one in answer]
 
 
 def write_record(path: Path, *, material: Material, config: dict[str, Any], **facts: Any) -> None:
@@ -104,6 +145,7 @@ def write_record(path: Path, *, material: Material, config: dict[str, Any], **fa
     names = ("data", "split", "model", "fold", "seed")
     counts = {f"n_{name}": len(part) for name, part in material.parts.items()}
     record = {name: config["cell"][name] for name in names}
+    record |= {"scale": asdict(material.scale)} if material.scale else {}
     record |= {"task": material.task, "classes": material.classes, "peak_memory_mb": peak_memory()}
     record |= counts | {"n_shortened": material.n_shortened} | facts
     write_json(path, record | {"versions": versions(), "commit": commit(), "config": config})

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unrolled import table as tables
 from unrolled.balancing import greedily
 from unrolled.disjoint import REMOVAL, Split, disjoint
 from unrolled.disjoint import warnings as disjoint_warnings
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
+from unrolled.tasks import named
 
 Card = dict[str, Any]
 
@@ -52,7 +52,7 @@ def make_folds(table: pd.DataFrame, card: Card, task: str, clusters: pd.DataFram
     """
     k = card["folds"]
     if card["group"] == "published":
-        return pd.DataFrame({"id": table["id"], "group": table["id"], "fold": _published(table, card["column"], k)})
+        return pd.DataFrame({"id": table["id"], "group": table["id"], "fold": _published(table, card)})
     group = _groups(table, card, clusters)
     codes, names = pd.factorize(group, sort=True)
     if len(names) < k:
@@ -60,7 +60,7 @@ def make_folds(table: pd.DataFrame, card: Card, task: str, clusters: pd.DataFram
             f"{len(names)} groups cannot fill {k} folds: lower `folds`, or group less strictly "
             f"(the largest group has {np.bincount(codes).max()} of {len(table)} sequences)"
         )
-    labels = tables.target_matrix(table["target"], tables.classes(table, task), task)
+    _, labels = named(task).strata(table["target"].tolist())
     return pd.DataFrame({"id": table["id"], "group": group, "fold": balance(codes, labels, k, card.get("seed", 0))})
 
 
@@ -112,7 +112,7 @@ def _homology(table: pd.DataFrame, card: Card, task: str, neighbours: pd.DataFra
         raise UnrolledError("the neighbours belong to another table: some are not in this one")
     made = disjoint(
         rows["id"].tolist(),
-        tables.target_matrix(rows["target"], tables.classes(rows, task), task),
+        named(task).strata(rows["target"].tolist())[1],
         np.c_[ends[0], ends[1]].astype(np.int64),
         neighbours["identity"].to_numpy(),
         k=card["folds"],
@@ -125,9 +125,8 @@ def _homology(table: pd.DataFrame, card: Card, task: str, neighbours: pd.DataFra
 
 def summary(table: pd.DataFrame, folds: pd.DataFrame, task: str) -> dict[str, Any]:
     """What `split.json` says of the folds: their sizes, groups and class counts; removed sequences count nowhere."""
-    names = tables.classes(table, task)
-    table = table.set_index("id").loc[folds["id"]]
-    labels = tables.target_matrix(table["target"], names, task)  # (N, K)
+    names, labels = named(task).strata(table["target"].tolist())
+    labels = labels[pd.Index(table["id"]).get_indexer(folds["id"])]  # (N, K)
     sizes = folds["group"].value_counts()
 
     def one(fold: int) -> dict[str, Any]:
@@ -173,15 +172,21 @@ def _groups(table: pd.DataFrame, card: Card, clusters: pd.DataFrame | None) -> p
     return group
 
 
-def _published(table: pd.DataFrame, column: str, k: int) -> NDArray[np.int64]:
-    values = pd.to_numeric(_column(table, column), errors="coerce")
+def _published(table: pd.DataFrame, card: Card) -> NDArray[np.int64]:
+    k, column = card["folds"], card["column"]
+    said = _column(table, column)
+    values = pd.to_numeric(said.map(card["values"]) if "values" in card else said, errors="coerce")
     if set(values) != set(range(k)):
-        found = ", ".join(sorted(set(map(str, table[column])))[:8])
-        raise UnrolledError(f"column '{column}' must hold the folds 0 to {k - 1}, every one; it holds {found}")
+        found = ", ".join(repr(value) for value in sorted(set(said))[:8])
+        means = ", as the card's `values` say" if "values" in card else ""
+        raise UnrolledError(f"{column!r} must hold the folds 0 to {k - 1}, every one{means}; it holds {found}")
     return values.to_numpy(dtype=np.int64)
 
 
-def _column(table: pd.DataFrame, column: str) -> pd.Series:
-    if column not in table:
-        raise UnrolledError(f"the table has no column '{column}'; it has {', '.join(table.columns)}")
-    return table[column].astype("str")
+def _column(table: pd.DataFrame, column: str | list[str]) -> pd.Series:
+    """The values of a column, or those of several with a blank between them."""
+    columns = [column] if isinstance(column, str) else column
+    absent = [name for name in columns if name not in table]
+    if absent:
+        raise UnrolledError(f"the table has no column '{absent[0]}'; it has {', '.join(table.columns)}")
+    return table[columns].astype("str").agg(" ".join, axis=1)

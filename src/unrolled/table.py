@@ -1,12 +1,12 @@
 """The canonical table: one row per sequence and the same columns, whatever the data came from.
 
-`id` (unique), `sequence` (upper case), `target` (multi-label: class names joined by "|", sorted), then the
-columns that the data card keeps. All values are text. On disk, rows are sorted by id.
+`id` (unique), `sequence` (upper case), `target` (what tasks.py says), then the columns that the data card keeps.
+All values are text. On disk, rows are sorted by id.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from unrolled import tasks
 from unrolled.alphabet import Alphabet
-from unrolled.errors import UnrolledError
+from unrolled.errors import UnrolledError, refuse
 from unrolled.files import atomic
 
 COLUMNS = ("id", "sequence", "target")
-TASKS = ("multiclass", "multilabel")
-SEPARATOR = "|"
-
-
-def labels(target: str, task: str) -> list[str]:
-    """Class names of one target: one for multiclass, one or more for multilabel."""
-    return target.split(SEPARATOR) if task == "multilabel" else [target]
-
-
-def refuse(what: str, offenders: Iterable[str], remedy: str) -> None:
-    """Raise UnrolledError that counts the offenders and shows the first five; do nothing if there is none."""
-    found = list(offenders)
-    if found:
-        more = [f"... and {len(found) - 5} more"] if len(found) > 5 else []
-        raise UnrolledError("\n  ".join([f"{what} ({len(found)} in all):", *found[:5], *more]) + f"\n{remedy}")
 
 
 def check(table: pd.DataFrame, task: str, alphabet: Alphabet, where: pd.Series | None = None) -> None:
@@ -43,15 +29,14 @@ def check(table: pd.DataFrame, task: str, alphabet: Alphabet, where: pd.Series |
 
     `where` ("file:line" of each row, in the same order) makes the message point into the source.
     """
-    if task not in TASKS:
-        raise UnrolledError(f"task {task!r} is unknown: choose {' or '.join(TASKS)} in the data card")
+    of = tasks.named(task)
     _check_columns(table)
     names = [repr(name) for name in table["id"]]
     if where is not None:
         names = [f"{name} ({at})" if at else name for name, at in zip(names, where, strict=True)]
     _check_ids(table["id"], names)
     _check_sequences(table["sequence"], names, alphabet)
-    _check_targets(table["target"], names, task)
+    of.check(table, names)
 
 
 def _check_columns(table: pd.DataFrame) -> None:
@@ -80,17 +65,6 @@ def _check_sequences(sequences: pd.Series, names: list[str], alphabet: Alphabet)
     )
 
 
-def _check_targets(targets: pd.Series, names: list[str], task: str) -> None:
-    refuse("sequences without a label", _chosen(names, targets == ""), "Label or remove them.")
-    rows = [labels(target, task) for target in targets]
-    empty = ["" in row for row in rows]
-    refuse("empty labels", _chosen(names, empty), "Remove the doubled or trailing separator.")
-    loose = [row != sorted(set(row)) for row in rows]
-    refuse("labels not sorted or not unique", _chosen(names, loose), "Sort each list, each name once.")
-    odd = [not target.isprintable() for target in targets]
-    refuse("labels with control or invisible characters", _chosen(names, odd), "Remove these characters.")
-
-
 def _chosen(names: list[str], mask: Iterable[bool]) -> list[str]:
     return [name for name, chosen in zip(names, mask, strict=True) if chosen]
 
@@ -115,30 +89,10 @@ def write(path: Path | str, table: pd.DataFrame) -> None:
         pq.write_table(arrow, tmp, compression="zstd")
 
 
-def classes(table: pd.DataFrame, task: str) -> list[str]:
-    """Sorted names of the classes that occur in the table: the columns of `target_matrix`."""
-    return sorted({label for target in table["target"] for label in labels(target, task)})
-
-
-def target_matrix(targets: Iterable[str], classes: Sequence[str], task: str) -> NDArray[np.uint8]:
-    """One-hot (multiclass) or multi-hot (multilabel) targets, (N, K) uint8; column k is `classes[k]`.
-
-    Raises UnrolledError for a label that is not in `classes`.
-    """
-    rows = [labels(target, task) for target in targets]
-    column = {name: k for k, name in enumerate(classes)}
-    unknown = sorted({label for row in rows for label in row if label not in column})
-    refuse("labels that are not among the classes", unknown, f"The classes are: {', '.join(classes)}.")
-    matrix = np.zeros((len(rows), len(classes)), dtype=np.uint8)
-    for n, row in enumerate(rows):
-        matrix[n, [column[label] for label in row]] = 1
-    return matrix
-
-
 def summary(table: pd.DataFrame, excluded: pd.DataFrame, card: dict[str, Any], name: str) -> dict[str, Any]:
     """Facts of a data set as JSON values: counts of classes, exclusions and lengths, and the card's notes."""
-    names = classes(table, card["task"])
-    counts = target_matrix(table["target"], names, card["task"]).sum(axis=0, dtype=np.int64)
+    names, strata = tasks.named(card["task"]).strata(table["target"].tolist())
+    counts = strata.sum(axis=0)
     lengths = table["sequence"].str.len()
     longest = card.get("max_length")
     return {
@@ -181,7 +135,7 @@ def sample(table: pd.DataFrame, task: str, n: int, seed: int) -> NDArray[np.bool
     nor on a random generator's version. A larger `n` mostly adds rows to those of a smaller one.
     Raises UnrolledError if there are more strata than `n`, or fewer rows.
     """
-    strata = _strata(table["target"], task)
+    strata = _strata(table["target"].tolist(), task)
     left = _quotas(Counter(strata), n)
     keys = [hashlib.sha256(f"{seed}:{name}".encode()).digest() for name in table["id"]]
     chosen = np.zeros(len(table), dtype=np.bool_)
@@ -191,10 +145,10 @@ def sample(table: pd.DataFrame, task: str, n: int, seed: int) -> NDArray[np.bool
     return chosen
 
 
-def _strata(targets: Iterable[str], task: str) -> list[str]:
-    rows = [labels(target, task) for target in targets]
-    count = Counter(label for row in rows for label in row)
-    return [min(row, key=lambda label: (count[label], label)) for row in rows]
+def _strata(targets: list[str], task: str) -> list[str]:
+    names, counts = tasks.named(task).strata(targets)
+    rarity = np.where(counts > 0, counts.astype(bool).sum(axis=0), np.inf)
+    return [names[k] for k in rarity.argmin(axis=1)]
 
 
 def _quotas(sizes: dict[str, int], n: int) -> dict[str, int]:

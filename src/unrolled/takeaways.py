@@ -151,12 +151,22 @@ def _dear(tables: Tables) -> str:
     return f"{text}; {quick}, the fastest other {kind}, {number(seconds[quick], 1)} s."
 
 
+def _off_by(tables: Tables) -> str:
+    """How far the best model's predictions are from the truth."""
+    split = tables.headline
+    best = tables.ranking(split).index[0]
+    rows = tables.of("points", split=split, model=best)
+    off = (rows["predicted_value"] - rows["true_value"]).abs().median()
+    return f"Under {split}, half of the predictions of {best} are within {off:.3g} of the truth."
+
+
 def _largest(tables: Tables) -> str:
     counts: dict[str, int] = tables.summary["classes"]
     n = max(tables.summary["n"], 1)
     most, least = max(counts, key=lambda c: counts[c]), min(counts, key=lambda c: counts[c])
     share = {name: percent(counts[name] / n) for name in (most, least)}
-    return f"{most} is the largest class ({share[most]} of all sequences), {least} the smallest ({share[least]})."
+    kind = "range" if tables.summary["task"] == "regression" else "class"
+    return f"{most} is the largest {kind} ({share[most]} of all sequences), {least} the smallest ({share[least]})."
 
 
 def _balance(tables: Tables) -> str:
@@ -196,6 +206,7 @@ TAKEAWAYS: dict[str, Callable[[Tables], str]] = {
     "gradients": _steepest,
     "confusion": _mistake,
     "classes": _hardest,
+    "agreement": _off_by,
     "calibration": _confidence,
     "cost": _dear,
     "data": _largest,

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from unrolled.metrics import TINY, Array, Bools, binary_mcc
+from unrolled.metrics import Bools, binary_mcc
+from unrolled.weighted import TINY, Array
 
 
 def choose_thresholds(p: Array, truth: Bools) -> Array:

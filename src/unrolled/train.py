@@ -27,12 +27,13 @@ from torch import nn
 
 from unrolled import kernel, runs
 from unrolled.alphabet import ALPHABETS
-from unrolled.batching import Encoded, loader
+from unrolled.batching import Encoded, following, loader
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
 from unrolled.files import atomic, sha256
 from unrolled.instruments import COLUMNS, Instruments
 from unrolled.recipe import History, Stopping, Training
+from unrolled.tasks import named
 from unrolled.tracking import Tracker
 
 DIVERGED = (
@@ -97,8 +98,8 @@ def train(config: dict[str, Any]) -> None:
         raise UnrolledError(f"{out}: {DIVERGED}")
     state = torch.load(out / "checkpoints" / "best.ckpt", weights_only=True, map_location="cpu")
     training.load_state_dict(state["state_dict"])
-    probabilities = {name: predict(training, batches[name]) for name in runs.PARTS[1:]}
-    runs.write_predictions(out / "predictions.parquet", material, probabilities)
+    answers = {name: predict(training, batches[name], material.scale) for name in runs.PARTS[1:]}
+    runs.write_predictions(out / "predictions.parquet", material, answers)
     norms = [{"epoch": i, "grad_norm": norm} for i, epoch in enumerate(history.norms) for norm in epoch]
     _write_csv(out / "history.csv", history.rows)
     _write_csv(out / "steps.csv", norms)
@@ -127,7 +128,9 @@ def loaders(config: dict[str, Any], material: runs.Material) -> dict[str, Any]:
     encode, recipe = ALPHABETS[config["data"]["alphabet"]].encode, config["train"]
     found = {}
     for name, part in material.parts.items():
-        data = Encoded([encode(s) for s in part.sequences], part.y)
+        y = part.y if material.scale is None else material.scale.to_standard(part.y)
+        sequences = [encode(s) for s in part.sequences]
+        data = Encoded(*following(sequences)) if named(material.task).causal else Encoded(sequences, y)
         shuffle, seed = name == "train", config["cell"]["seed"]
         found[name] = loader(data, recipe["batch_size"], recipe["batch_tokens"], shuffle=shuffle, seed=seed)
     return found
@@ -156,10 +159,14 @@ def _write_csv(path: Path, rows: list[dict[str, Any]], columns: list[str] | None
 
 
 def build(config: dict[str, Any], material: runs.Material) -> nn.Module:
-    """The network of a model card; its vocabulary and number of outputs come from the data."""
+    """The network of a model card; its vocabulary, outputs and where they stand come from the data."""
     vocabulary = ALPHABETS[config["data"]["alphabet"]].size
     network: nn.Module = hydra.utils.instantiate(
-        config["model"]["network"], vocabulary=vocabulary, outputs=len(material.classes)
+        config["model"]["network"],
+        vocabulary=vocabulary,
+        outputs=material.outputs or vocabulary,
+        per_position=named(material.task).per_position,
+        causal=named(material.task).causal,
     )
     return network
 
@@ -183,16 +190,20 @@ def repeatable() -> None:
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what cuBLAS needs to be so
 
 
-def predict(training: Training, batches: Any) -> np.ndarray:
-    """Probabilities (N, K) of every sequence of a loader's data set, in its order."""
-    squash = torch.softmax if training.task == "multiclass" else lambda x, dim: torch.sigmoid(x)
+def predict(training: Training, batches: Any, scale: runs.Scale | None = None) -> Any:
+    """Answers of every sequence of a loader's data set, in its order: (N, K), or N arrays (T, K)."""
     training.eval()
+    found: dict[int, np.ndarray] = {}
     with torch.inference_mode():
-        parts = [squash(training.network(b.tokens, b.lengths), dim=1) for b in batches]
-    rows = [row for batch in batches.sampler for row in batch]
-    out = np.empty((len(batches.dataset), parts[0].shape[1]), dtype=np.float32)
-    out[rows] = torch.cat(parts).float().numpy()
-    return out
+        for rows, batch in zip(batches.sampler, batches, strict=True):
+            outputs = training.network(batch.tokens, batch.lengths)
+            answers = training.objective.answer(outputs, batch.targets).numpy()
+            found |= dict(zip(rows, answers, strict=True))
+    ordered = [found[row] for row in range(len(found))]
+    if ordered[0].ndim == 2:  # (T, K), padded
+        return [answer[:n].copy() for answer, n in zip(ordered, batches.dataset.lengths.tolist(), strict=True)]
+    stacked = np.stack(ordered)
+    return stacked if scale is None else scale.to_unit(stacked)
 
 
 def _why_stopped(training: Training, history: History) -> str:

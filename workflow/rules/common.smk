@@ -30,7 +30,7 @@ BENCHMARK = f"{RESULTS}/benchmarks/{{data}}.{{split}}.{{model}}.fold{{fold}}-see
 SPLIT = "results/data/{data}/{split}"
 CLUSTERED = [name for name, card in CARDS["split"].items() if card["group"] == "cluster"]
 SEPARATED = [name for name, card in CARDS["split"].items() if card["group"] == "homology"]
-OTHER_TABLES = ["models", "splits", "bands", "history", "classes", "confusion", "calibration"]
+OTHER_TABLES = ["models", "splits", "bands", "history", "classes", "confusion", "calibration", "points"]
 # Where the runs are tracked is given as resources of the rules: changing it is no reason to train again.
 WANDB = {"mode": "offline", "project": "unrolled"} | config.get("wandb", {})
 # Steps of two splits side by side keep the cores busier than those of one.
@@ -72,7 +72,7 @@ def raw_files(data):
     """Paths of a data card's raw files: downloaded ones under results/raw/, local ones where they are."""
     card = CARDS["data"][data]
     folder = f"results/raw/{card.get('dataset', data)}"
-    labels = [card["labels"]["path"]] if "path" in card.get("labels", {}) else []
+    labels = [card[key]["path"] for key in ("labels", "mask") if "path" in card.get(key, {})]
     return [f.get("path") or f"{folder}/{f['name']}" for f in card.get("files", [])] + labels
 
 

@@ -25,7 +25,7 @@ rule table:
     input:
         files=lambda w: raw_files(w.data),
         card="config/data/{data}.yaml",
-        code=code("table", "formats", "reading", "alphabet", "simulate"),
+        code=code("table", "tasks", "formats", "reading", "archives", "alphabet", "simulate", "puzzles"),
     output:
         table="results/data/{data}/table.parquet",
         excluded="results/data/{data}/excluded.csv",

@@ -5,7 +5,17 @@ rule compare:
     input:
         metrics=from_runs("metrics.json"),
         identity=expand("results/data/{data}/{split}/identity.parquet", data=CARDS["data"], split=CARDS["split"]),
-        code=code("compare", "bands", "bootstrap", "metrics"),
+        code=code(
+            "compare",
+            "bands",
+            "bootstrap",
+            "evaluate",
+            "scoring",
+            "metrics",
+            "number_metrics",
+            "position_metrics",
+            "weighted",
+        ),
     output:
         runs=report(f"{RESULTS}/tables/runs.csv", category="Tables", caption="../report/tables.rst"),
         summary=report(f"{RESULTS}/tables/summary.csv", category="Tables", caption="../report/tables.rst"),

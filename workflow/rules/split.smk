@@ -63,6 +63,7 @@ rule folds:
         code=code(
             "split",
             "table",
+            "tasks",
             "disjoint",
             "partition",
             "balancing",

@@ -17,6 +17,8 @@ rule train:
             "diagnostics",
             "deferred",
             "models",
+            "objectives",
+            "feedforward",
             "recurrent",
             "layers",
             "scan",
@@ -28,6 +30,7 @@ rule train:
             "batching",
             "runs",
             "table",
+            "tasks",
             "alphabet",
         ),
     output:
@@ -69,7 +72,7 @@ rule baseline:
         certificate="results/data/{data}/{split}/certificate.json",
         data_card="config/data/{data}.yaml",
         model_card="config/model/{model}.yaml",
-        code=code("baselines", "homology", "runs", "table"),
+        code=code("baselines", "homology", "runs", "table", "tasks"),
     output:
         predictions=f"{RUN}/predictions.parquet",
         run=f"{RUN}/run.json",
@@ -101,7 +104,9 @@ rule evaluate:
     input:
         predictions=f"{RUN}/predictions.parquet",
         run=f"{RUN}/run.json",
-        code=code("evaluate", "metrics", "thresholds", "table"),
+        code=code(
+            "evaluate", "scoring", "metrics", "number_metrics", "position_metrics", "weighted", "thresholds", "tasks"
+        ),
     output:
         f"{RUN}/metrics.json",
     log:
