@@ -134,3 +134,50 @@ def split(fasta: Path, labels: Path | None, minutes: float, out: Path, **asked: 
     say(f"{certificate['split']['kept']:,} sequences in {request.folds} folds, {len(made.removed):,} removed: {out}")
     click.echo(certificate["statement"])
     click.get_current_context().exit(1 if certificate["above_threshold"] else 0)
+
+
+@click.command()
+@click.option("--run", required=True, type=FOLDER, help="Folder of a trained run: results/<experiment>/runs/...")
+@click.option("--out", required=True, type=FILE, help="CSV file to write.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@click.argument("fasta", type=FILE)
+def predict(run: Path, fasta: Path, out: Path, threads: int) -> None:
+    """Ask a trained network about anybody's FASTA file; .gz is fine.
+
+    One row a sequence: the answer, the probabilities it comes from, and `nearest`, the training sequence most like
+    it. Where that is empty nothing in training was alike, and the answer deserves little trust.
+
+    \b
+    Example:
+      unrolled predict --run results/demo/runs/demo/homology30/lstm/fold0-seed0 new.fasta --out answers.csv
+    """
+    from unrolled.deferred import import_lean
+
+    import_lean("unrolled.predict").predict(run, fasta, out, threads=threads, say=say)
+
+
+@click.command()
+@click.option("--run", required=True, type=FOLDER, help="Folder of a run that was trained on a generation task.")
+@click.option("--out", required=True, type=FILE, help="FASTA file to write.")
+@click.option("-n", default=100, show_default=True, type=click.IntRange(1), help="How many sequences.")
+@click.option(
+    "--temperature", default=1.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Below 1: safer."
+)
+@click.option(
+    "--top-k", default=0, show_default=True, type=click.IntRange(0), help="Draw from the k likeliest; 0: all."
+)
+@click.option("--prefix", default="", help="What every sequence begins with.")
+@click.option("--longest", default=1000, show_default=True, type=click.IntRange(1), help="Cut what does not end.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--report", type=FILE, help="JSON of composition, lengths and novelty.")
+def generate(run: Path, out: Path, report: Path | None, **wished: Any) -> None:
+    """Draw new sequences from a trained network, and say how they compare with what it was trained on.
+
+    \b
+    Example:
+      unrolled generate --run results/generation/runs/nrc_generation/random/lstm/fold0-seed0 --out new.fasta
+    """
+    from unrolled.deferred import import_lean
+
+    generating = import_lean("unrolled.generate")
+    generating.generate(run, generating.Wish(**wished), out, report=report, say=say)

@@ -1,0 +1,121 @@
+"""`unrolled predict`: the answers are those of the run, of every task; what cannot be asked is refused."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from test_train import ROOT, buried, composition, trained, write_material
+from unrolled import predict as asking
+from unrolled.errors import UnrolledError
+from unrolled.predict import predict
+from unrolled.simulate import simulate
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*(num_workers|exists and is not empty|LeafSpec)")
+
+
+TARGETS = {
+    "multiclass": lambda table: table["target"],
+    "multilabel": lambda table: table["target"].where(table["target"] != table["target"].iloc[0], "A|B"),
+    "regression": lambda table: composition(table["sequence"]),
+    "labelling": lambda table: table["sequence"].map(buried),
+}
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def run(request, tmp_path_factory):
+    """A run of each task: folder, and its table."""
+    folder = tmp_path_factory.mktemp(request.param)
+    table = simulate(n=120, families=30, seed=0)
+    table["target"] = TARGETS[request.param](table)
+    write_material(folder, table, request.param)
+    trained(folder, folder / "run", f"data.task={request.param}", "data.max_length=60", "train.max_epochs=1")
+    return folder / "run", table
+
+
+def write_fasta(path: Path, records: dict[str, str]) -> Path:
+    text = "".join(f">{name}\n{letters}\n" for name, letters in records.items())
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def asked(run: Path, fasta: Path) -> tuple[pd.DataFrame, list[str]]:
+    said: list[str] = []
+    predict(run, fasta, fasta.with_suffix(".csv"), say=said.append)
+    return pd.read_csv(fasta.with_suffix(".csv"), dtype=str, keep_default_na=False), said
+
+
+def test_the_answers_are_those_of_the_run(run, tmp_path, monkeypatch):
+    folder, table = run
+    monkeypatch.setattr(asking, "CHUNK", 7)
+    expected = pd.read_parquet(folder / "predictions.parquet").query("part == 'test'")
+    letters = table.set_index("id")["sequence"]
+    answers, said = asked(folder, write_fasta(tmp_path / "new.fasta.gz", {i: letters[i] for i in expected["id"]}))
+    assert answers["id"].tolist() == expected["id"].tolist()
+    assert answers["length"].astype(int).tolist() == letters[expected["id"]].str.len().tolist()
+    for column in [c for c in expected if c.startswith("p:") and c in answers]:
+        np.testing.assert_allclose(answers[column].astype(float), expected[column], atol=6e-5)
+    if "prediction" in expected:
+        np.testing.assert_allclose(answers["prediction"].astype(float), expected["prediction"], rtol=1e-5)
+    assert f"{len(expected):,} sequences" in said
+    assert set(answers["nearest"]) - {""} <= set(table["id"])
+
+
+def test_labels_are_given_at_every_position_of_any_length(tmp_path):
+    table = simulate(n=60, families=20, seed=0)
+    write_material(tmp_path, table.assign(target=table["sequence"].map(buried)), "labelling")
+    run = trained(tmp_path, tmp_path / "run", "data.task=labelling", "data.max_length=30", "train.max_epochs=1")
+    answers, _ = asked(run, write_fasta(tmp_path / "new.fasta", {"long": "MKV" * 700, "short": "M"}))
+    assert answers["prediction"].str.len().tolist() == [2100, 1]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain")
+    write_material(folder, simulate(n=120, families=20, seed=0))
+    return trained(folder, folder / "run", "train.max_epochs=1")
+
+
+def test_sequences_unlike_the_training_set_are_warned_of(plain, tmp_path):
+    table = pd.read_parquet(plain.parent / "table.parquet")
+    rng = np.random.default_rng(0)
+    records = {"known": table["sequence"].iloc[0], "strange": "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 80))}
+    answers, said = asked(plain, write_fasta(tmp_path / "new.fasta", records))
+    assert answers["nearest"].iloc[0] != ""
+    assert answers["nearest"].iloc[1] == ""
+    assert "1 of 2 sequences are like none" in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (">a\n" + "ACGT" * 20 + "\n", "the sequences are dna, but the run was trained on protein"),
+        (">a\nMKV\n>b\nMK-V\n", r"new\.fasta:3: letter '-' at position 3"),
+        (">a\nMKV\n>b\n", r"new\.fasta:3: there are no letters"),
+        ("", "is empty or has no record"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_and_nothing_is_written(plain, tmp_path, text, message):
+    fasta = tmp_path / "new.fasta"
+    fasta.write_text(text)
+    with pytest.raises(UnrolledError, match=message):
+        asked(plain, fasta)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.fasta"]
+
+
+def test_a_run_that_was_moved_answers_and_says_what_it_cannot_check(plain, tmp_path):
+    import shutil
+
+    shutil.copytree(plain.parent, tmp_path / "moved")
+    record = tmp_path / "moved" / "run" / "run.json"
+    record.write_text(record.read_text().replace(str(plain.parent), str(tmp_path / "elsewhere")))
+    answers, said = asked(record.parent, write_fasta(tmp_path / "new.fasta", {"a": "MKVLAA"}))
+    assert "nearest" not in answers
+    assert "likeness to them is not checked" in said[0]
+
+
+def test_a_folder_without_a_network_is_refused(tmp_path):
+    with pytest.raises(UnrolledError, match=r"run\.json is missing"):
+        predict(tmp_path, ROOT / "none.fasta", tmp_path / "out.csv", say=print)
