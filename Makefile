@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help setup demo test test-fast lint format bench bench-split picture lock clean
+.PHONY: help setup demo test test-fast lint format bench bench-split results picture lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ bench: $(READY) ## Measure the recurrent core, as ratios (on an idle machine; ab
 
 bench-split: $(READY) ## Measure what splits leak and cost on real data (about two hours; SECTIONS=netgpi: minutes)
 	@$(BIN)/python benchmarks/splits.py $(SECTIONS) --docs docs/splits.md
+
+results: $(READY) ## Run the experiments on real data and write docs/results.md (hours; SECTIONS=flip_ss: one)
+	@$(BIN)/python benchmarks/results.py $(SECTIONS) --docs docs/results.md
 
 # PyTorch pins its own CUDA packages on Linux, so the lock leaves them to it: a CPU build installs none.
 lock: ## Resolve requirements.lock anew from pyproject.toml (needs uv)

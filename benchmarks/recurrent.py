@@ -346,7 +346,7 @@ def _engines() -> list[str]:
     return ["kernel", "pytorch"] if kernel.library() is not None else ["pytorch"]
 
 
-def _about() -> str:
+def _about(section: str) -> str:
     return (
         f"torch {torch.__version__}, {kernel.status()}. GEMM is torch.mm of 1024 x 1024 float32 matrices in the same "
         "run; stock is torch.nn, right-padded, batches of similar length (3/4 T to T), malloc tuned. Shares and "

@@ -15,11 +15,11 @@ from unrolled import runs
 Section = tuple[str, Callable[[], list[dict]]]  # title, and what measures its rows
 
 
-def main(doc: str, sections: dict[str, Section], name: str, title: str, about: Callable[[], str]) -> None:
+def main(doc: str, sections: dict[str, Section], name: str, title: str, about: Callable[[str], str]) -> None:
     """Run the sections asked for, show them, and write them to results/benchmarks/<name>.json and a page of docs/.
 
     Args:
-        about: what the page says of how it was measured.
+        about: what the page says of how a section was measured.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", help=f"which of {', '.join(sections)}; all if none is named")
@@ -36,11 +36,11 @@ def main(doc: str, sections: dict[str, Section], name: str, title: str, about: C
         rows = measure()
         if rows:
             _show(heading, rows)
-            found[section] = {"about": f"{_made()} {about()}", "rows": rows}
+            found[section] = {"about": f"{_made()} {about(section)}", "rows": rows}
         chosen.out.parent.mkdir(parents=True, exist_ok=True)
         chosen.out.write_text(json.dumps(found, indent=1))
         if chosen.docs:
-            chosen.docs.write_text(_page(title, doc, sections, found), encoding="utf-8")
+            chosen.docs.write_text(_page(chosen.docs, title, doc, sections, found), encoding="utf-8")
     print(f"wrote {chosen.out}" + (f" and {chosen.docs}" if chosen.docs else ""), file=sys.stderr)
 
 
@@ -58,10 +58,14 @@ def _show(title: str, rows: list[dict]) -> None:
     Console().print(table)
 
 
-def _page(title: str, doc: str, sections: dict[str, Section], found: dict) -> str:
-    """The tables as a page of docs/, each with what made it."""
+def _page(page: Path, title: str, doc: str, sections: dict[str, Section], found: dict) -> str:
+    """The tables as a page of docs/, each with what made it; what was not measured here stays as it was."""
+    old = page.read_text(encoding="utf-8").split("\n## ") if page.exists() else []
+    kept = {part.split("\n")[0]: part for part in old[1:]}
     lines = [f"# {title}", "", doc.strip(), ""]
     for name, (heading, _) in sections.items():
+        if name not in found and heading in kept:
+            lines += [f"## {kept[heading]}".rstrip(), ""]
         if name in found:
             rows = found[name]["rows"]
             columns = list(rows[0])

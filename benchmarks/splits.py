@@ -232,4 +232,4 @@ SECTIONS: dict[str, sections.Section] = {
 
 
 if __name__ == "__main__":
-    sections.main(__doc__, SECTIONS, "splits", "What splits leak", lambda: f"MMseqs2 {homology.version()}.")
+    sections.main(__doc__, SECTIONS, "splits", "What splits leak", lambda _: f"MMseqs2 {homology.version()}.")

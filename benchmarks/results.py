@@ -1,0 +1,80 @@
+"""What the shipped experiments give on real data: `make results`, or `make results SECTIONS=flip_ss` for one.
+
+Means over folds and seeds with 95 % intervals, which come from resampling whole groups of test sequences, and seeds.
+A split's share of leaking sequences is that of its certificate. Published yardsticks carry their source.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parent))
+import sections
+
+MIRROR = Path(os.environ.get("MIRROR", "../shared/data"))
+SHOWN = {  # metrics of each task that a table of the page has room for
+    "multiclass": ["accuracy", "macro_f1", "mcc", "auroc"],
+    "multilabel": ["accuracy", "macro_f1", "mcc", "auroc"],
+    "regression": ["spearman", "rmse", "r2"],
+    "labelling": ["accuracy", "chain_accuracy", "sov", "macro_f1"],
+    "generation": ["bits_per_residue", "perplexity"],
+}
+YARDSTICKS = {
+    "flip_ss": [
+        ("one-hot linear, CB513 (Dallago et al. 2021)", {"accuracy": "0.69"}),
+        ("LSTM with pretraining, CB513 (Rao et al. 2019)", {"accuracy": "0.73 to 0.75"}),
+        ("HHblits profiles, CB513 (Klausen et al. 2019)", {"accuracy": "0.84"}),
+    ],
+}
+EXPERIMENTS = {
+    path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
+    for path in sorted(Path("config/experiments").glob("*.yaml"))
+}
+
+
+def measure(name: str) -> list[dict]:
+    """Run an experiment to its end, which goes on where it stopped, and read its tables."""
+    command = [str(Path(sys.executable).parent / "snakemake"), "--cores", "all", "--rerun-incomplete", "--quiet", "rules"]
+    command += ["--configfile", f"config/experiments/{name}.yaml"]
+    subprocess.run([*command, *(["--config", f"mirror={MIRROR}"] if MIRROR.is_dir() else [])], check=True)
+    tables = Path(f"results/{name}/tables")
+    summary, runs = pd.read_csv(tables / "summary.csv"), pd.read_csv(tables / "runs.csv")
+    rows = [_row(key, part, runs) for key, part in summary.groupby(["data", "split", "model"], sort=False)]
+    columns = list(rows[0])
+    return rows + [{c: "" for c in columns} | {"model": who} | found for who, found in YARDSTICKS.get(name, [])]
+
+
+def _row(key: Any, part: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
+    data, split, model = key
+    task = yaml.safe_load(Path(f"config/data/{data}.yaml").read_text(encoding="utf-8"))["task"]
+    own = runs[(runs["data"] == data) & (runs["split"] == split) & (runs["model"] == model)]
+    certificate = json.loads(Path(f"results/data/{data}/{split}/certificate.json").read_text())
+    row = {"data": data, "split": split, "leaking, %": f"{100 * certificate['share_above']:.2f}", "model": model}
+    by_metric = part.set_index("metric")
+    row |= {metric: _with_interval(by_metric.loc[metric]) for metric in SHOWN[task]}
+    return row | {"runs": str(len(own)), "minutes a run": f"{own['seconds'].mean() / 60:.1f}"}
+
+
+def _with_interval(row: pd.Series) -> str:
+    interval = "" if pd.isna(row["low"]) else f" ({row['low']:.3f} to {row['high']:.3f})"
+    return f"{row['mean']:.3f}{interval}"
+
+
+def about(name: str) -> str:
+    """Which commits trained the runs, and what was compared."""
+    records = [json.loads(path.read_text()) for path in Path(f"results/{name}/runs").rglob("run.json")]
+    commits = ", ".join(sorted({str(record["commit"]) for record in records}))
+    matrix = EXPERIMENTS[name]["matrix"]
+    folds, seeds = (", ".join(map(str, matrix[axis])) for axis in ("fold", "seed"))
+    return f"Runs trained at {commits}; folds {folds}, seeds {seeds}; `config/experiments/{name}.yaml`."
+
+
+if __name__ == "__main__":
+    made = {name: (name, lambda name=name: measure(name)) for name in EXPERIMENTS}
+    sections.main(__doc__, made, "results", "What the experiments give", about)
