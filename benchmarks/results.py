@@ -40,14 +40,14 @@ EXPERIMENTS = {
 
 def measure(name: str) -> list[dict]:
     """Run an experiment to its end, which goes on where it stopped, and read its tables."""
-    command = [str(Path(sys.executable).parent / "snakemake"), "--cores", "all", "--rerun-incomplete", "--quiet", "rules"]
-    command += ["--configfile", f"config/experiments/{name}.yaml"]
+    command = [str(Path(sys.executable).parent / "snakemake"), "--cores", "all", "--rerun-incomplete"]
+    command += ["--quiet", "rules", "--configfile", f"config/experiments/{name}.yaml"]
     subprocess.run([*command, *(["--config", f"mirror={MIRROR}"] if MIRROR.is_dir() else [])], check=True)
     tables = Path(f"results/{name}/tables")
     summary, runs = pd.read_csv(tables / "summary.csv"), pd.read_csv(tables / "runs.csv")
     rows = [_row(key, part, runs) for key, part in summary.groupby(["data", "split", "model"], sort=False)]
     columns = list(rows[0])
-    return rows + [{c: "" for c in columns} | {"model": who} | found for who, found in YARDSTICKS.get(name, [])]
+    return rows + [dict.fromkeys(columns, "") | {"model": who} | found for who, found in YARDSTICKS.get(name, [])]
 
 
 def _row(key: Any, part: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:

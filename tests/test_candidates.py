@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from test_audit import mutant, unrelated
+from unrolled import neighbours
 from unrolled.candidates import affordable, likely, proposed, seconds
-from unrolled.identity import reverse_complement
+from unrolled.definitions import DEFINITIONS
+from unrolled.identity import identities, reverse_complement
+from unrolled.nearest import sensitivity
 
 pytestmark = pytest.mark.slow
 
@@ -43,3 +46,21 @@ def test_a_search_is_as_sensitive_as_a_budget_allows_and_never_none():
     assert [affordable(sequences, budget, 1) for budget in (1000, 50, 0)] == [7.5, 6.5, 5.7]
     assert affordable(sequences, 50, 4) == 7.5
     assert seconds(sequences, 7.5, 2) == 2 * seconds(sequences, 7.5, 4) > seconds(sequences, 6.5, 2)
+
+
+def test_neighbours_are_sought_where_the_audit_will_search_as_well(monkeypatch):
+    plain = unrelated(60, length=150)
+    sequences = [*plain, *(mutant(s, 0.7, seed=n) for n, s in enumerate(plain))]
+    looked_at = set()
+
+    def noted(a, b, pairs, *rest, **options):
+        looked_at.update(map(tuple, pairs.tolist()))
+        return identities(a, b, pairs, *rest, **options)
+
+    monkeypatch.setattr(neighbours, "identities", noted)
+    found = neighbours.neighbours(sequences, DEFINITIONS["local80"], 0.3, budget=0, audit=30)
+    audits = likely(sequences, np.arange(120) % 5, sensitivity=sensitivity(sequences, 30, 1))
+    assert not found.exhaustive
+    assert {tuple(pair) for pair in audits.tolist()} <= looked_at
+    other = proposed(sequences, settings=neighbours.OTHER_SEEDS["protein"])
+    assert not {tuple(pair) for pair in audits.tolist()} <= {tuple(pair) for pair in other.tolist()}

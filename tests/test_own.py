@@ -236,7 +236,7 @@ def test_beyond_the_budget_a_search_finds_the_families_and_the_certificate_says_
     assert done.returncode == 0, done.stderr
     folds, _, certificate = outputs(tmp_path / "out")
     assert folds.merge(frame, on="id").groupby("family")["fold"].nunique().eq(1).all()
-    assert certificate["split"]["neighbours"].startswith("search: MMseqs2 proposed")
+    assert certificate["split"]["neighbours"].startswith("two searches of MMseqs2")
 
 
 def test_no_labels_no_strata_but_folds(tmp_path):

@@ -79,6 +79,11 @@ def seconds(pairs: float, cells: float, threads: int) -> float:
     return PAIR * pairs + CELL * cells / threads
 
 
+def sensitivity(sequences: Sequence[str], budget: float, threads: int) -> float:
+    """How sensitive a search an audit of that budget, in seconds, makes where it cannot align every pair."""
+    return candidates.affordable(sequences, SEARCHING * budget, threads)
+
+
 def crossing_cost(sequences: Sequence[str], folds: Ints) -> tuple[int, int]:
     """Number of pairs across folds, and the cells of all their tables together."""
     lengths = np.array([len(s) for s in sequences], dtype=np.float64)
@@ -117,23 +122,23 @@ def cross(
         say(f"aligning all {pairs:,} pairs, about {_minutes(cost)}")
         job.align(_all(folds), pairs)
         return job.found(pairs, None)
-    sensitivity = candidates.affordable(sequences, SEARCHING * budget, threads)
-    searching = candidates.seconds(sequences, sensitivity, threads)
+    level = sensitivity(sequences, budget, threads)
+    searching = candidates.seconds(sequences, level, threads)
     say(
         f"all {pairs:,} pairs would take about {_minutes(cost)}: a search instead, "
-        f"of sensitivity {sensitivity:g}, about {_minutes(searching)}"
+        f"of sensitivity {level:g}, about {_minutes(searching)}"
     )
     affordable = int(max(1 - searching / budget, 1 - SEARCHING) * budget / cost * pairs) if budget else 0
     nucleotide = "dna" in definition.kinds
     proposed = candidates.likely(
-        sequences, folds, nucleotide=nucleotide, both_strands=both_strands, threads=threads, sensitivity=sensitivity
+        sequences, folds, nucleotide=nucleotide, both_strands=both_strands, threads=threads, sensitivity=level
     )
     proposed = proposed[: int(SEARCHED * affordable)]
     drawn = _drawn(folds, affordable - int(SEARCHED * affordable), proposed, seed)
     say(f"aligning {len(proposed):,} pairs that it proposes and {len(drawn):,} random others")
     job.align(_blocks(proposed), len(proposed) + len(drawn))
     hits = job.align(_blocks(drawn), len(proposed) + len(drawn))
-    return job.found(pairs, Sample(len(drawn), hits, pairs - len(proposed)), sensitivity)
+    return job.found(pairs, Sample(len(drawn), hits, pairs - len(proposed)), level)
 
 
 class _Job:

@@ -1,8 +1,9 @@
 """All pairs of sequences at or above an identity threshold, under a named definition.
 
-While it is affordable, every pair is either proved to lie below the threshold (`bounds`) or aligned; beyond that,
-MMseqs2's most sensitive search proposes pairs, and only those are aligned. Which of the two is decided by a nominal
-cost, not by the clock: it is the same on every machine.
+While it is affordable, every pair is either proved to lie below the threshold (`bounds`) or aligned; beyond that, two
+searches of MMseqs2 propose pairs, and only those are aligned: its most sensitive one, and with other seeds the one
+that an audit of the folds will make, whose findings would come too late there. A nominal cost decides, not the clock,
+so it is decided alike on every machine.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,10 +18,12 @@ from unrolled import bounds, candidates
 from unrolled.audit import Terms
 from unrolled.definitions import DEFINITIONS, Definition
 from unrolled.identity import identities
+from unrolled.nearest import sensitivity
 from unrolled.progress import meter
 
 CELLS_PER_SECOND = 1.2e9  # of one core, nominal: cells of the bounds' score tables
 BUDGET = 3600.0  # core-seconds
+AUDIT = 1200.0  # seconds: the default of `unrolled certify`
 # Unlike those of an audit's search: what one misses, two may see.
 OTHER_SEEDS = {"protein": ("-k", "6", "--spaced-kmer-mode", "0"), "nucleotide": ("-k", "10")}
 
@@ -41,7 +44,8 @@ class Neighbours:
         if self.exhaustive:
             below = self.total - self.aligned
             return f"exhaustive: {below:,} pairs proved below the threshold by score bounds, {self.aligned:,} aligned"
-        return f"search: MMseqs2 proposed {self.aligned:,} of {self.total:,} pairs, which were aligned"
+        searches = "two searches of MMseqs2, one of them also the audit's"
+        return f"{searches}, proposed {self.aligned:,} of {self.total:,} pairs, which were aligned"
 
 
 def neighbours(
@@ -51,14 +55,16 @@ def neighbours(
     *,
     both_strands: bool = False,
     budget: float = BUDGET,
+    audit: float = AUDIT,
     threads: int = 1,
     say: Callable[[str], None] = lambda _: None,
 ) -> Neighbours:
-    """All pairs at or above `threshold`, or those of them that the most sensitive search finds.
+    """All pairs at or above `threshold`, or those of them that two searches find.
 
     Args:
         sequences: N of them, in an order of their own: rows name them.
-        budget: nominal core-seconds; beyond it, a search.
+        budget: nominal core-seconds; beyond it, searches.
+        audit: `budget` of the audit to come: it decides how sensitive its search is, which is then made here first.
         say: told what will be done and what it will cost, before it is done.
     """
     total = len(sequences) * (len(sequences) - 1) // 2
@@ -67,21 +73,29 @@ def neighbours(
     cost = cells / CELLS_PER_SECOND
     exhaustive = cost <= budget
     spent = f"{total:,} pairs, {_spoken(cost)} of one core for all (budget {_spoken(budget)})"
-    search = (
-        f"too many, so a search, about {_spoken(candidates.seconds(sequences, candidates.MOST_SENSITIVE, threads))}"
-    )
-    say(f"{spent}: {'proving or aligning every one' if exhaustive else search}")
+    searches = [candidates.MOST_SENSITIVE, sensitivity(sequences, audit, threads)]
+    searching = sum(candidates.seconds(sequences, each, threads) for each in searches)
+    two = f"too many, so two searches, about {_spoken(searching)}"
+    say(f"{spent}: {'proving or aligning every one' if exhaustive else two}")
     if exhaustive:
         found = np.unique(
             np.concatenate([_doubts(sequences, part, threshold, both_strands, threads) for part in parts]), axis=0
         )
     else:
         nucleotide = "dna" in definition.kinds
-        settings = OTHER_SEEDS["nucleotide" if nucleotide else "protein"]
-        found = candidates.proposed(
-            sequences, nucleotide=nucleotide, both_strands=both_strands, threads=threads, settings=settings
-        )
-        found = found[np.lexsort((found[:, 1], found[:, 0]))]
+        seeds: list[tuple[str, ...]] = [OTHER_SEEDS["nucleotide" if nucleotide else "protein"], ()]
+        proposed = [
+            candidates.proposed(
+                sequences,
+                nucleotide=nucleotide,
+                both_strands=both_strands,
+                threads=threads,
+                sensitivity=each,
+                settings=settings,
+            )
+            for each, settings in zip(searches, seeds, strict=True)
+        ]
+        found = np.unique(np.concatenate(proposed), axis=0)
     say(f"aligning {len(found):,} pairs")
     progress = meter("neighbours: pairs")
     values = identities(

@@ -66,6 +66,7 @@ def split(
         terms.threshold,
         both_strands=terms.both_strands,
         budget=request.budget,
+        audit=request.budget / 6,
         threads=request.threads,
         say=say,
     )

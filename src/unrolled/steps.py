@@ -86,8 +86,8 @@ def cluster(table: Path, data_card: Path, identity: float, coverage: float, thre
 def neighbours(table: Path, data_card: Path, split_card: Path, threads: int, out: Path) -> None:
     """Find all pairs at or above the identity threshold.
 
-    Every pair is proved to lie below it or aligned, while that fits the card's budget; else the pairs that the most
-    sensitive search proposes are aligned.
+    Every pair is proved to lie below it or aligned, while that fits the card's budget; else the pairs that two
+    searches propose are aligned.
     """
     from unrolled import neighbours as found
     from unrolled import table as tables
