@@ -30,13 +30,14 @@ def main(doc: str, sections: dict[str, Section], name: str, title: str, about: C
     if unknown:
         parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(sections)}")
     found = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
+    made = _made()  # before the page changes
     for section in chosen.sections or sections:
         heading, measure = sections[section]
         print(f"measuring: {heading} ...", file=sys.stderr)
         rows = measure()
         if rows:
             _show(heading, rows)
-            found[section] = {"about": f"{_made()} {about(section)}", "rows": rows}
+            found[section] = {"about": f"{made} {about(section)}", "rows": rows}
         chosen.out.parent.mkdir(parents=True, exist_ok=True)
         chosen.out.write_text(json.dumps(found, indent=1))
         if chosen.docs:
