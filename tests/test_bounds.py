@@ -86,5 +86,21 @@ def test_progress_ends_at_the_cost_that_was_announced():
     assert told[-1] == (cost, cost)
 
 
+@given(seed=st.integers(0, 10_000), shorter=st.integers(0, 170))
+@settings(max_examples=25)
+def test_pairs_of_short_sequences_are_those_of_all_pairs(seed, shorter):
+    sequences = related(np.random.default_rng(seed), 2 * LANES + 7, LETTERS["protein"])
+    lengths = np.array([len(s) for s in sequences])
+    every = doubts(sequences, DEFINITIONS["local80"], 0.3)
+    short = every[lengths[every].min(axis=1) <= shorter]
+    assert np.array_equal(doubts(sequences, DEFINITIONS["local80"], 0.3, shorter=shorter), short)
+
+
+def test_short_sequences_cost_what_their_pairs_cost():
+    sequences = ["A" * n for n in range(10, 110)]
+    costs = [cells(sequences, DEFINITIONS["local80"], 0.3, shorter=shorter) for shorter in (9, 10, 50, 109, np.inf)]
+    assert costs[0] == 0 < costs[1] < costs[2] < costs[3] == costs[4]
+
+
 def test_one_sequence_has_no_pairs():
     assert doubts(["ACDEF"], DEFINITIONS["needle"], 0.3).shape == (0, 2)

@@ -64,3 +64,16 @@ def test_neighbours_are_sought_where_the_audit_will_search_as_well(monkeypatch):
     assert {tuple(pair) for pair in audits.tolist()} <= looked_at
     other = proposed(sequences, settings=neighbours.OTHER_SEEDS["protein"])
     assert not {tuple(pair) for pair in audits.tolist()} <= {tuple(pair) for pair in other.tolist()}
+
+
+def test_short_sequences_are_compared_with_all_where_not_every_pair_can_be():
+    short = ["".join(np.random.default_rng(n).choice(list("ACDEFGHIKLMNPQRSTVWY"), 12)) for n in range(150)]
+    sequences = [*short, *unrelated(60, length=300)]
+    definition = DEFINITIONS["local80"]
+    every = neighbours.neighbours(sequences, definition, 0.3, budget=1e9)
+    found = neighbours.neighbours(sequences, definition, 0.3, budget=0.1)
+    assert every.exhaustive
+    assert found.shorter == 12
+    assert "at most 12 letters" in found.method
+    assert len(every.pairs) > 100  # of unrelated sequences: by chance
+    assert np.array_equal(found.pairs, every.pairs)

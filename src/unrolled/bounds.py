@@ -62,6 +62,7 @@ def doubts(
     threshold: float,
     *,
     both_strands: bool = False,
+    shorter: float = np.inf,
     threads: int = 1,
     progress: Progress | None = None,
 ) -> Ints:
@@ -72,11 +73,12 @@ def doubts(
     Args:
         sequences: upper-case, without gaps.
         both_strands: nucleotides: a pair counts if either strand may.
+        shorter: look only at pairs whose shorter sequence has at most so many letters.
         progress: called with (cells done, cells in all) of the score tables, from any thread.
     """
     order = np.array(sorted(range(len(sequences)), key=lambda row: (-len(sequences[row]), row)), dtype=np.int64)
     lengths = np.array([len(sequences[row]) for row in order], dtype=np.int64)
-    tasks = _tasks(lengths, definition, threshold)
+    tasks = _tasks(lengths, definition, threshold, shorter)
     tests = {kind: _test(definition, threshold, kind) for kind in (np.float32, np.float64)}
     letters = tests[np.float32].letters
     rows = [sequences[row] for row in order]
@@ -108,10 +110,17 @@ def doubts(
     return found[np.lexsort((found[:, 1], found[:, 0]))]
 
 
-def cells(sequences: Sequence[str], definition: Definition, threshold: float, *, both_strands: bool = False) -> int:
+def cells(
+    sequences: Sequence[str],
+    definition: Definition,
+    threshold: float,
+    *,
+    both_strands: bool = False,
+    shorter: float = np.inf,
+) -> int:
     """Cells of the score tables that `doubts` fills: what it costs."""
     lengths = np.sort([len(s) for s in sequences])[::-1]
-    return (1 + both_strands) * sum(task.cells for task in _tasks(lengths, definition, threshold))
+    return (1 + both_strands) * sum(task.cells for task in _tasks(lengths, definition, threshold, shorter))
 
 
 class Task(NamedTuple):
@@ -123,8 +132,8 @@ class Task(NamedTuple):
     cells: int
 
 
-def _tasks(lengths: Ints, definition: Definition, threshold: float) -> list[Task]:
-    """Blocks that cover all pairs but those of too unlike lengths, the costliest first."""
+def _tasks(lengths: Ints, definition: Definition, threshold: float, shorter: float) -> list[Task]:
+    """Blocks that cover all pairs asked for but those of too unlike lengths, the costliest first."""
     ends = np.concatenate([[0], np.cumsum(lengths)])
 
     def task(first_target: int) -> Task:
@@ -134,7 +143,8 @@ def _tasks(lengths: Ints, definition: Definition, threshold: float) -> list[Task
         first = int(np.searchsorted(-lengths, -longest))
         return Task(first, last, last - first_target, int((ends[last] - ends[first]) * lengths[first_target] * LANES))
 
-    return sorted(map(task, range(0, len(lengths), LANES)), key=lambda task: -task.cells)
+    start = int(np.searchsorted(-lengths, -shorter))
+    return sorted(map(task, range(start, len(lengths), LANES)), key=lambda task: -task.cells)
 
 
 def _test(definition: Definition, threshold: float, kind: Any) -> Test:

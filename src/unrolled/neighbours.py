@@ -1,11 +1,14 @@
 """All pairs of sequences at or above an identity threshold, under a named definition.
 
-While it is affordable, every pair is either proved to lie below the threshold (`bounds`) or aligned; beyond that, two
-searches of MMseqs2 propose pairs, and only those are aligned: its most sensitive one, and with other seeds the one
-that an audit of the folds will make, whose findings would come too late there. A nominal cost decides, not the clock,
-so it is decided alike on every machine.
+While it is affordable, every pair is either proved to lie below the threshold (`bounds`) or aligned. Beyond that, so
+is every pair with a sequence up to some length, since short sequences reach a threshold by chance, where no search
+looks; for the others two searches of MMseqs2 propose pairs, and those are aligned: its most sensitive one, and with
+other seeds the one that an audit of the folds will make, whose findings would come too late there. A nominal cost
+decides, not the clock, so it is decided alike on every machine.
 """
 
+import bisect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,9 +37,14 @@ class Neighbours:
 
     pairs: NDArray[np.int64]  # (E, 2) rows, first < second, sorted
     identity: NDArray[np.float32]  # (E,)
-    exhaustive: bool  # no other pair is at or above the threshold
+    shorter: float  # no other pair with a sequence of at most so many letters is at or above the threshold
     aligned: int  # pairs aligned exactly
     total: int  # pairs in all
+
+    @property
+    def exhaustive(self) -> bool:
+        """No other pair at all is at or above the threshold."""
+        return math.isinf(self.shorter)
 
     @property
     def method(self) -> str:
@@ -45,7 +53,8 @@ class Neighbours:
             below = self.total - self.aligned
             return f"exhaustive: {below:,} pairs proved below the threshold by score bounds, {self.aligned:,} aligned"
         searches = "two searches of MMseqs2, one of them also the audit's"
-        return f"{searches}, proposed {self.aligned:,} of {self.total:,} pairs, which were aligned"
+        short = f"every pair with a sequence of at most {self.shorter:,.0f} letters proved below or aligned, and "
+        return f"{short if self.shorter else ''}{searches}: {self.aligned:,} of {self.total:,} pairs aligned"
 
 
 def neighbours(
@@ -63,55 +72,62 @@ def neighbours(
 
     Args:
         sequences: N of them, in an order of their own: rows name them.
-        budget: nominal core-seconds; beyond it, searches.
+        budget: nominal core-seconds of proofs; where they do not suffice for all pairs, searches come on top.
         audit: `budget` of the audit to come: it decides how sensitive its search is, which is then made here first.
         say: told what will be done and what it will cost, before it is done.
     """
     total = len(sequences) * (len(sequences) - 1) // 2
     parts = [DEFINITIONS[name] for name in definition.parts] or [definition]
-    cells = sum(bounds.cells(sequences, part, threshold, both_strands=both_strands) for part in parts)
-    cost = cells / CELLS_PER_SECOND
-    exhaustive = cost <= budget
-    spent = f"{total:,} pairs, {_spoken(cost)} of one core for all (budget {_spoken(budget)})"
+
+    def cost(shorter: float) -> float:  # core-seconds
+        each = (bounds.cells(sequences, p, threshold, both_strands=both_strands, shorter=shorter) for p in parts)
+        return sum(each) / CELLS_PER_SECOND
+
     searches = [candidates.MOST_SENSITIVE, sensitivity(sequences, audit, threads)]
-    searching = sum(candidates.seconds(sequences, each, threads) for each in searches)
-    two = f"too many, so two searches, about {_spoken(searching)}"
-    say(f"{spent}: {'proving or aligning every one' if exhaustive else two}")
-    if exhaustive:
-        found = np.unique(
-            np.concatenate([_doubts(sequences, part, threshold, both_strands, threads) for part in parts]), axis=0
-        )
-    else:
-        nucleotide = "dna" in definition.kinds
-        seeds: list[tuple[str, ...]] = [OTHER_SEEDS["nucleotide" if nucleotide else "protein"], ()]
-        proposed = [
-            candidates.proposed(
-                sequences,
-                nucleotide=nucleotide,
-                both_strands=both_strands,
-                threads=threads,
-                sensitivity=each,
-                settings=settings,
-            )
-            for each, settings in zip(searches, seeds, strict=True)
-        ]
-        found = np.unique(np.concatenate(proposed), axis=0)
+    searching = sum(candidates.seconds(sequences, each, 1) for each in searches)
+    shorter = math.inf if cost(math.inf) <= budget else _affordable(sequences, cost, budget)
+    say(_plan(total, cost(math.inf), budget, shorter, cost(shorter), searching))
+    options: dict[str, Any] = {"both_strands": both_strands, "threads": threads}
+    proposed = [_doubts(sequences, part, threshold, shorter, options) for part in parts] if shorter else []
+    if not math.isinf(shorter):
+        proposed += _searched(sequences, searches, shorter, options | {"nucleotide": "dna" in definition.kinds})
+    found = np.unique(np.concatenate(proposed), axis=0)
     say(f"aligning {len(found):,} pairs")
-    progress = meter("neighbours: pairs")
-    values = identities(
-        sequences, sequences, found, definition, both_strands=both_strands, threads=threads, progress=progress
-    )
+    values = identities(sequences, sequences, found, definition, progress=meter("neighbours: pairs"), **options)
     edge = values >= np.float32(threshold)
-    return Neighbours(found[edge], values[edge], exhaustive, len(found), total)
+    return Neighbours(found[edge], values[edge], shorter, len(found), total)
+
+
+def _searched(
+    sequences: Sequence[str], sensitivities: Sequence[float], shorter: float, options: dict[str, Any]
+) -> list[NDArray[np.int64]]:
+    """The pairs of sequences longer than `shorter` that each search proposes, the first with seeds of its own."""
+    lengths = np.array([len(s) for s in sequences])
+    seeds: list[tuple[str, ...]] = [OTHER_SEEDS["nucleotide" if options["nucleotide"] else "protein"], ()]
+    searches = zip(sensitivities, seeds, strict=True)
+    pairs = [candidates.proposed(sequences, sensitivity=s, settings=own, **options) for s, own in searches]
+    return [found[lengths[found].min(axis=1) > shorter] for found in pairs]
+
+
+def _affordable(sequences: Sequence[str], cost: Callable[[float], float], budget: float) -> float:
+    """The greatest length up to which every pair with so short a sequence can be looked at; 0 if there is none."""
+    lengths = sorted({len(s) for s in sequences})
+    return [0, *lengths][bisect.bisect_right(lengths, budget, key=cost)]
+
+
+def _plan(total: int, whole: float, budget: float, shorter: float, short: float, searching: float) -> str:
+    start = f"{total:,} pairs, {_spoken(whole)} of one core for all (budget {_spoken(budget)})"
+    if math.isinf(shorter):
+        return f"{start}: proving or aligning every one"
+    some = f"every pair with a sequence of at most {shorter:,.0f} letters, {_spoken(short)}, and " if shorter else ""
+    return f"{start}: too many, so {some}two searches, {_spoken(searching)}"
 
 
 def _doubts(
-    sequences: Sequence[str], definition: Definition, threshold: float, both_strands: bool, threads: int
+    sequences: Sequence[str], definition: Definition, threshold: float, shorter: float, options: dict[str, Any]
 ) -> NDArray[np.int64]:
     progress = meter(f"neighbours ({definition.name}): cells of score tables")
-    return bounds.doubts(
-        sequences, definition, threshold, both_strands=both_strands, threads=threads, progress=progress
-    )
+    return bounds.doubts(sequences, definition, threshold, shorter=shorter, progress=progress, **options)
 
 
 def of_table(
