@@ -41,6 +41,7 @@ class Training(L.LightningModule):
         super().__init__()
         self.network, self.objective, self.recipe, self.seed = network, OBJECTIVES[task], recipe, seed
         self.norms: list[float] = []  # gradient norms of the epoch, before clipping
+        self.sums: dict[str, tuple[Any, int]] = {}  # over the epoch's batches so far, and how many terms these are
         self.diverged = False
 
     def on_train_epoch_start(self) -> None:
@@ -53,14 +54,19 @@ class Training(L.LightningModule):
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.manual_seed(seed)
         loss = self.objective.loss(self.network(batch.tokens, batch.lengths), batch.targets)
-        self._log("train_loss", loss, batch)
+        self._add("train_loss", loss, batch)
         return loss
 
     def validation_step(self, batch: Batch) -> None:
         outputs = self.network(batch.tokens, batch.lengths)
-        self._log("val_loss", self.objective.loss(outputs, batch.targets), batch)
+        self._add("val_loss", self.objective.loss(outputs, batch.targets), batch)
         if self.objective.accuracy:
-            self._log("val_accuracy", self.objective.accuracy(outputs, batch.targets), batch)
+            self._add("val_accuracy", self.objective.accuracy(outputs, batch.targets), batch)
+
+    def on_validation_epoch_end(self) -> None:
+        for name in ("val_loss", "val_accuracy"):
+            if name in self.sums:
+                self.log(name, self.mean(name), logger=False)
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         """Clip the global norm to tau and keep the norm from before; stop at one that is not finite."""
@@ -76,9 +82,15 @@ class Training(L.LightningModule):
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(adam, **recipe["plateau"])
         return {"optimizer": adam, "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"}}
 
-    def _log(self, name: str, value: Tensor, batch: Batch) -> None:
+    def mean(self, name: str) -> float:
+        """Mean over the batches of an epoch, which ends here. `self.log` of each takes as long as a small network."""
+        total, terms = self.sums.pop(name)
+        return float(total) / terms
+
+    def _add(self, name: str, value: Tensor, batch: Batch) -> None:
         weight = self.objective.weight(batch.targets)
-        self.log(name, value, on_step=False, on_epoch=True, batch_size=weight, logger=False)
+        total, terms = self.sums.get(name, (0.0, 0))
+        self.sums[name] = total + value.detach().double() * weight, terms + weight
 
 
 class History(Callback):
@@ -113,7 +125,7 @@ class History(Callback):
             "epoch": trainer.current_epoch,
             "seconds": round(time.perf_counter() - self.started, 3),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
-            "train_loss": float(logged["train_loss"]),
+            "train_loss": pl_module.mean("train_loss"),
             "val_loss": float(logged["val_loss"]),
             "val_accuracy": float(logged.get("val_accuracy", math.nan)),
             "grad_norm_mean": float(norms.mean()),
