@@ -32,6 +32,7 @@ YARDSTICKS = {
         ("HHblits profiles, CB513 (Klausen et al. 2019)", {"accuracy": "0.84"}),
     ],
 }
+PER_CLASS = ["deeploc2", "multiloc2"]  # experiments of which every class is shown
 EXPERIMENTS = {
     path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
     for path in sorted(Path("config/experiments").glob("*.yaml"))
@@ -50,6 +51,15 @@ def measure(name: str) -> list[dict]:
     return rows + [dict.fromkeys(columns, "") | {"model": who} | found for who, found in YARDSTICKS.get(name, [])]
 
 
+def per_class(name: str) -> list[dict]:
+    """F1 and MCC of every class, one row a class, from the tables of an experiment that `measure` has run."""
+    classes = pd.read_csv(f"results/{name}/tables/classes.csv").query("model != 'majority'")
+    classes["shown"] = [f"{f1:.2f} / {mcc:.2f}" for f1, mcc in zip(classes["f1"], classes["mcc"], strict=True)]
+    classes["column"] = classes["model"] + ", " + classes["split"]
+    wide = classes.pivot(index="class", columns="column", values="shown")[classes["column"].unique()]
+    return wide.reset_index().to_dict("records")
+
+
 def _row(key: Any, part: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
     data, split, model = key
     task = yaml.safe_load(Path(f"config/data/{data}.yaml").read_text(encoding="utf-8"))["task"]
@@ -66,8 +76,9 @@ def _with_interval(row: pd.Series) -> str:
     return f"{row['mean']:.3f}{interval}"
 
 
-def about(name: str) -> str:
+def about(section: str) -> str:
     """Which commits trained the runs, and what was compared."""
+    name = section.removesuffix("_classes")
     records = [json.loads(path.read_text()) for path in Path(f"results/{name}/runs").rglob("run.json")]
     commits = ", ".join(sorted({str(record["commit"]) for record in records}))
     matrix = EXPERIMENTS[name]["matrix"]
@@ -76,5 +87,9 @@ def about(name: str) -> str:
 
 
 if __name__ == "__main__":
-    made = {name: (name, lambda name=name: measure(name)) for name in EXPERIMENTS}
+    made = {}
+    for name in EXPERIMENTS:
+        made[name] = name, lambda name=name: measure(name)
+        if name in PER_CLASS:
+            made[f"{name}_classes"] = f"{name}: F1 / MCC of each class", lambda name=name: per_class(name)
     sections.main(__doc__, made, "results", "What the experiments give", about)
