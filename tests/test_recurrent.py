@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -106,6 +107,19 @@ def assert_near(found, expected, relative):
         assert (mine - theirs).abs().max() <= relative * max(float(theirs.detach().abs().max()), 1.0)
 
 
+@contextmanager
+def going(chunk):
+    """Over so many numbers at a time, which one thread does."""
+    threads, usual = torch.get_num_threads(), scan.CHUNK
+    torch.set_num_threads(1)
+    scan.CHUNK = chunk
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        scan.CHUNK = usual
+
+
 def check_against_the_equations(network, equation, engine, lengths):
     x, n, parts = batch(network, lengths)
     leaves = [x, *parts, *network.parameters()]
@@ -122,10 +136,17 @@ def check_against_the_equations(network, equation, engine, lengths):
 @each_engine
 @each_network
 @settings(max_examples=12)
-@given(lengths=LENGTHS, layers=st.integers(1, 2), both=st.booleans(), window=st.sampled_from([0, 1, 3]))
-def test_outputs_states_and_gradients_are_those_of_the_equations(name, engine, lengths, layers, both, window):
+@given(
+    lengths=LENGTHS,
+    layers=st.integers(1, 2),
+    both=st.booleans(),
+    window=st.sampled_from([0, 1, 3]),
+    chunk=st.sampled_from([1, 100, scan.CHUNK]),
+)
+def test_outputs_states_and_gradients_are_those_of_the_equations(name, engine, lengths, layers, both, window, chunk):
     network = made(name, layers=layers, bidirectional=both, window=window)
-    check_against_the_equations(network, NETWORKS[name][2], engine, lengths)
+    with going(chunk):
+        check_against_the_equations(network, NETWORKS[name][2], engine, lengths)
 
 
 @each_engine

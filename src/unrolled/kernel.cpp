@@ -6,7 +6,8 @@
 // where the sequences are read backwards; a row which that step does not have starts from the initial state.
 //
 // Compiled once for each instruction set (setup.py); kernel.py loads the one that fits the processor. Plain C calling
-// convention, no Python, no allocation but the scratch space of a call. Without -ffast-math: NaN, infinities and
+// convention, no Python. A batch is gone over in one call or, a few steps at a time, in several, so that what there is
+// to do with these steps besides is done while the cache still holds them. Without -ffast-math: NaN, infinities and
 // denormal numbers behave as they do everywhere else.
 
 #include "kernel_walk.h"
@@ -14,7 +15,7 @@
 // h_t = tanh(W_h h_{t-1} + a_t), or without tanh where `linear`
 template <class T> static void rnn_forward(const Job<T>& job) {
     const long H = job.H;
-    const Matrix<T> W(job.W, H, H, 1, H);
+    const Matrix<T> W(job.W, H, H, 1, H, job.panels, job.fresh);
     read(job, [&](const Step<T>& s) {
         s.recur(W, job.out + s.row * job.ld, job.ld);
         for (long r = s.from; r < s.to && !job.linear; r++) {
@@ -26,7 +27,7 @@ template <class T> static void rnn_forward(const Job<T>& job) {
 
 template <class T> static void rnn_backward(const Job<T>& job) {
     const long H = job.H;
-    const Matrix<T> W(job.W, H, H, H, 1);
+    const Matrix<T> W(job.W, H, H, H, 1, job.panels, job.fresh);
     unread(job, [&](const Step<T>& s) {
         for (long r = s.from; r < s.to; r++) {
             T *dh = arrive(s, r), *da = job.da + s.at(r) * H;
@@ -42,7 +43,7 @@ template <class T> static void rnn_backward(const Job<T>& job) {
 // a = f, i, C~, o: C_t = f C_{t-1} + i C~, h_t = o tanh(C_t)
 template <class T> static void lstm_forward(const Job<T>& job) {
     const long H = job.H;
-    const Matrix<T> W(job.W, H, 4 * H, 1, H);
+    const Matrix<T> W(job.W, H, 4 * H, 1, H, job.panels, job.fresh);
     read(job, [&](const Step<T>& s) {
         s.recur(W, job.a + s.row * 4 * H, 4 * H);
         for (long r = s.from; r < s.to; r++) {
@@ -63,7 +64,7 @@ template <class T> static void lstm_forward(const Job<T>& job) {
 
 template <class T> static void lstm_backward(const Job<T>& job) {
     const long H = job.H;
-    const Matrix<T> W(job.W, 4 * H, H, H, 1);
+    const Matrix<T> W(job.W, 4 * H, H, H, 1, job.panels, job.fresh);
     unread(job, [&](const Step<T>& s) {
         for (long r = s.from; r < s.to; r++) {
             T *dh = arrive(s, r), *dC = job.dC + r * H;
@@ -89,7 +90,8 @@ template <class T> static void lstm_backward(const Job<T>& job) {
 // a = r, z, h~: h~ = tanh(W_h [r h_{t-1}, x_t] + b_h), h_t = z h_{t-1} + (1 - z) h~
 template <class T> static void gru_forward(const Job<T>& job) {
     const long H = job.H;
-    const Matrix<T> gates(job.W, H, 2 * H, 1, H), W(job.W + 2 * H * H, H, H, 1, H);
+    const Matrix<T> gates(job.W, H, 2 * H, 1, H, job.panels, job.fresh);
+    const Matrix<T> W(job.W + 2 * H * H, H, H, 1, H, gates.end(), job.fresh);
     read(job, [&](const Step<T>& s) {
         s.recur(gates, job.a + s.row * 3 * H, 3 * H);
         for (long r = s.from; r < s.to; r++) {
@@ -115,7 +117,8 @@ template <class T> static void gru_forward(const Job<T>& job) {
 
 template <class T> static void gru_backward(const Job<T>& job) {
     const long H = job.H;
-    const Matrix<T> gates(job.W, 2 * H, H, H, 1), W(job.W + 2 * H * H, H, H, H, 1);
+    const Matrix<T> gates(job.W, 2 * H, H, H, 1, job.panels, job.fresh);
+    const Matrix<T> W(job.W + 2 * H * H, H, H, H, 1, gates.end(), job.fresh);
     T* dkept = (T*)malloc(sizeof(T) * H * job.hi);  // dL/d(r h_{t-1})
     unread(job, [&](const Step<T>& s) {
         for (long r = s.from; r < s.to; r++) {
@@ -145,7 +148,7 @@ template <class T> static void gru_backward(const Job<T>& job) {
 // The reset gate after the product. a = q, r, z, h~ with q = W_h h_{t-1} + b_q: h~ = tanh(r q + W_x x_t + b)
 template <class T> static void gru_after_forward(const Job<T>& job) {
     const long H = job.H;
-    const Matrix<T> W(job.W, H, 3 * H, 1, H);
+    const Matrix<T> W(job.W, H, 3 * H, 1, H, job.panels, job.fresh);
     read(job, [&](const Step<T>& s) {
         s.recur(W, job.a + s.row * 4 * H, 4 * H);
         for (long r = s.from; r < s.to; r++) {
@@ -163,7 +166,7 @@ template <class T> static void gru_after_forward(const Job<T>& job) {
 
 template <class T> static void gru_after_backward(const Job<T>& job) {
     const long H = job.H;
-    const Matrix<T> W(job.W, 3 * H, H, H, 1);
+    const Matrix<T> W(job.W, 3 * H, H, H, 1, job.panels, job.fresh);
     unread(job, [&](const Step<T>& s) {
         for (long r = s.from; r < s.to; r++) {
             T *dh = arrive(s, r), *dq = job.da + s.at(r) * 4 * H, *dr = dq + H, *dz = dr + H, *dn = dz + H;

@@ -20,8 +20,9 @@ from unrolled.packing import Plan
 if TYPE_CHECKING:
     from unrolled.scan import Work
 
-NUMBERS = ("steps", "lo", "hi", "H", "reversed", "window", "linear")
+NUMBERS = ("steps", "lo", "hi", "H", "reversed", "window", "linear", "begin", "end", "fresh")
 ARRAYS = ("first", "a", "out", "cell", "W", "h0", "C0", "dout", "da", "dh", "dC", "norm_h", "norm_C", "reset")
+SCRATCH = ("panels",)
 STRIDES = ("ld", "ldd")
 SUFFIX = {torch.float32: "float", torch.float64: "double"}
 # torch's own finding of what the processor can do -> the library to load
@@ -33,7 +34,7 @@ class Job(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_long) for name in NUMBERS),
-        *((name, ctypes.c_void_p) for name in ARRAYS),
+        *((name, ctypes.c_void_p) for name in ARRAYS + SCRATCH),
         *((name, ctypes.c_long) for name in STRIDES),
     )
 
@@ -62,24 +63,36 @@ def load(level: str) -> ctypes.CDLL | None:
     return ctypes.CDLL(str(built[0])) if built else None
 
 
-def run(walk: str, works: "Sequence[Work]") -> None:
-    """Walk over the steps of every direction, on torch's number of threads.
+class Walk:
+    """A walk over the steps of every direction, on torch's number of threads, in one go or some steps at a time.
 
     Sequences share nothing but weights: where directions do not fill the threads, each is cut into groups of
     sequences with about the same number of positions. The numbers do not depend on it.
     """
-    found = library()
-    assert found is not None
-    function = getattr(found[1], f"{walk}_{SUFFIX[works[0].out.dtype]}")
-    function.restype, function.argtypes = None, [ctypes.POINTER(Job)]
-    threads = torch.get_num_threads()
-    groups = _groups(works[0].plan, 1 if len(works) % threads == 0 else threads)
-    jobs = [_job(work, lo, hi) for work in works for lo, hi in groups]
-    if min(threads, len(jobs)) == 1:
-        for job in jobs:
-            function(job)
-    else:
-        list(_pool(threads).map(function, jobs))
+
+    def __init__(self, name: str, works: "Sequence[Work]"):
+        found = library()
+        assert found is not None
+        self.function = getattr(found[1], f"{name}_{SUFFIX[works[0].out.dtype]}")
+        self.function.restype, self.function.argtypes = None, [ctypes.POINTER(Job)]
+        self.threads = torch.get_num_threads()
+        groups = _groups(works[0].plan, 1 if len(works) % self.threads == 0 else self.threads)
+        self.works = [(work, _panels(work)) for work in works for _ in groups]  # keeps their arrays alive
+        self.jobs = [_job(*each, *group) for each, group in zip(self.works, groups * len(works), strict=True)]
+
+    def __call__(self, begin: int, end: int) -> None:
+        """Go over steps begin to end of the order in which they are read."""
+        for job, (work, _) in zip(self.jobs, self.works, strict=True):
+            job.begin, job.end = begin, end
+            if work.da is not None:  # whose first row is that of the first of these steps
+                job.da = work.da.data_ptr() - work.rows(begin, end).start * work.da.stride(0) * work.da.element_size()
+        if min(self.threads, len(self.jobs)) == 1:
+            for job in self.jobs:
+                self.function(job)
+        else:
+            list(_pool(self.threads).map(self.function, self.jobs))
+        for job in self.jobs:
+            job.fresh = 0
 
 
 def _groups(plan: Plan, n: int) -> list[tuple[int, int]]:
@@ -91,12 +104,21 @@ def _groups(plan: Plan, n: int) -> list[tuple[int, int]]:
     return [(lo, hi) for lo, hi in itertools.pairwise([0, *cuts, plan.B]) if lo < hi]
 
 
-def _job(work: "Work", lo: int, hi: int) -> Job:
-    """The job of sequences lo to hi; `work` keeps its arrays alive until it has run."""
+WIDEST = 64  # columns of a panel of W, at most
+
+
+def _panels(work: "Work") -> torch.Tensor | None:
+    """Space for W as the products want it, of which a GRU has two."""
+    return None if work.W is None else work.W.new_empty(len(work.W) * (work.W.shape[1] + 2 * WIDEST))
+
+
+def _job(work: "Work", panels: torch.Tensor | None, lo: int, hi: int) -> Job:
+    """The job of sequences lo to hi; whoever calls keeps the arrays alive until it has run."""
     H = work.out.shape[1]
-    arrays = {name: getattr(work, name) for name in ARRAYS if name != "first"} | {"first": work.plan.first}
+    arrays = {name: getattr(work, name) for name in ARRAYS if name != "first"}
+    arrays |= {"first": work.plan.first, "panels": panels}
     pointers = {name: array.data_ptr() for name, array in arrays.items() if array is not None}
-    numbers = {"steps": len(work.plan.first) - 1, "lo": lo, "hi": hi, "H": H}
+    numbers = {"steps": len(work.plan.first) - 1, "lo": lo, "hi": hi, "H": H, "fresh": True}
     numbers |= {"reversed": work.reversed, "window": work.window, "linear": work.linear, "ld": work.out.stride(0)}
     return Job(**pointers, **numbers, ldd=H if work.dout is None else work.dout.stride(0))
 

@@ -60,16 +60,15 @@ template <class T, int R> static void tiles(long rows, long K, const T* a, long 
 
 template <class T> struct Matrix {  // (K, columns), element (k, c) of which is w[k * down + c * right]
     static constexpr long width = Vector<T>::width, block = 256;
-    long K, columns;
-    T* panels;
-    Matrix(const T* w, long K, long columns, long down, long right) : K(K), columns(columns) {
-        const long n = (columns + width - 1) / width * width;
-        panels = (T*)malloc(sizeof(T) * K * n);
-        for (long c = 0; c < n; c++)
+    const long K, columns;
+    T* const panels;  // space for them; they are there already unless this is the `first` call that has it
+    Matrix(const T* w, long K, long columns, long down, long right, T* panels, bool first)
+        : K(K), columns(columns), panels(panels) {
+        for (long c = 0; first && c < (end() - panels) / K; c++)
             for (long k = 0; k < K; k++)
                 panels[(c / width * K + k) * width + c % width] = c < columns ? w[k * down + c * right] : T(0);
     }
-    ~Matrix() { free(panels); }
+    T* end() const { return panels + (columns + width - 1) / width * width * K; }
 
     // c (rows, columns) += a (rows, K) times this
     void product(long rows, const T* a, long lda, T* c, long ldc) const {

@@ -7,6 +7,7 @@
 // Everything a call is given; which arrays a cell uses is said at the cell. All are row-major, (rows, width).
 template <class T> struct Job {
     long steps, lo, hi, H, reversed, window, linear;
+    long begin, end, fresh;  // the steps to go over, in reading order; 1 at the first call for a batch
     const long* first;   // (steps + 1)
     T* a;                // (N, G H) pre-activations on entry, gates on exit; `out` itself for the RNN
     T* out;              // (N, .) h_t, `ld` apart
@@ -16,6 +17,7 @@ template <class T> struct Job {
     T *da, *dh, *dC;     // (N, G H); (B, H) dL/dh_T on entry, dL/dh_0 on exit; likewise for C
     T *norm_h, *norm_C;  // (N) squared norms of dL/dh_t and dL/dC_t, or null
     T* reset;            // (N, H) r_t * h_{t-1} (GRU, reset before)
+    T* panels;           // scratch space for W, kept between calls for one batch
     long ld, ldd;
 };
 
@@ -49,7 +51,7 @@ template <class T> struct Step {
 };
 
 template <class T, class F> static void read(const Job<T>& job, F&& f) {
-    for (long i = 0; i < job.steps; i++) {
+    for (long i = job.begin; i < job.end; i++) {
         const Step<T> s(job, job.reversed ? job.steps - 1 - i : i);
         if (s.to > s.from) f(s);
     }
@@ -57,7 +59,7 @@ template <class T, class F> static void read(const Job<T>& job, F&& f) {
 
 template <class T, class F> static void unread(const Job<T>& job, F&& f) {
     const long H = job.H;
-    for (long i = job.steps - 1; i >= 0; i--) {
+    for (long i = job.end - 1; i >= job.begin; i--) {
         const Step<T> s(job, job.reversed ? job.steps - 1 - i : i);
         if (s.to <= s.from) continue;
         f(s);

@@ -7,7 +7,7 @@ of stepwise.py where there is no kernel; both fill the same arrays (`Work`) with
 The walk back visits dL/dh_t of every t, so a `Probe` gets the gradients through time at no second pass.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,11 +67,16 @@ class Work:
     C0: Tensor = ABSENT  # (B, H)
     reset: Tensor = ABSENT  # (N, H) r_t * h_{t-1}
     dout: Tensor = ABSENT  # (N, H) dL/dh_t from above
-    da: Tensor = ABSENT  # (N, columns * H)
+    da: Tensor = ABSENT  # (n, columns * H) of the steps that are gone over at a time
     dh: Tensor = ABSENT  # (B, H) dL/dh_T, then dL/dh_0
     dC: Tensor = ABSENT  # (B, H)
     norm_h: Tensor = ABSENT  # (N,) |dL/dh_t|^2
     norm_C: Tensor = ABSENT  # (N,) |dL/dC_t|^2
+
+    def rows(self, begin: int, end: int) -> slice:
+        """The rows of steps begin to end of the order in which they are read."""
+        first = self.plan.steps
+        return slice(first[-1 - end], first[-1 - begin]) if self.reversed else slice(first[begin], first[end])
 
 
 @dataclass
@@ -115,10 +120,28 @@ def engine(cell: Recurrence, x: Tensor, *, plain: bool, free: bool) -> str:
     return "torch.nn" if plain and free and cell is LSTM else "pytorch"
 
 
-def run(walk: str, works: Sequence[Work]) -> None:
-    """Walk over the steps of every direction."""
-    fits = engine(RNN, works[0].out, plain=False, free=False) == "kernel"
-    (kernel if fits else stepwise).run(walk, works)
+CHUNK = 2**18  # numbers of `a` or `da` in the steps that are gone over at a time: as many as a second cache holds
+
+
+def _kernel_fits(x: Tensor) -> bool:
+    return engine(RNN, x, plain=False, free=False) == "kernel"
+
+
+def _chunks(plan: Plan, x: Tensor, width: int) -> list[tuple[int, int]]:
+    """How many steps to go over at a time, as begins and ends; `width` numbers of each row are in hand.
+
+    What else there is to do with the steps of a chunk is done while their rows are in the cache. On several threads
+    all steps are gone over in one go: waking them for the products of every chunk would take longer.
+    """
+    steps = len(plan.first) - 1
+    in_cache = _kernel_fits(x) and torch.get_num_threads() == 1
+    size = max(1, CHUNK // (width * max(plan.B, 1)) if in_cache else steps)
+    return [(begin, min(begin + size, steps)) for begin in range(0, steps, size)]
+
+
+def _walk(name: str, works: Sequence[Work]) -> Callable[[int, int], None]:
+    """What goes over steps begin to end of every direction."""
+    return kernel.Walk(name, works) if _kernel_fits(works[0].out) else stepwise.Walk(name, works)
 
 
 class _Layer(torch.autograd.Function):
@@ -129,18 +152,23 @@ class _Layer(torch.autograd.Function):
         D, _, H = h0.shape
         h0, C0 = h0.contiguous(), None if C0 is None else C0.contiguous()
         out = x.new_empty(plan.N, D * H)
-        works = []
+        works, inputs = [], []
         for d, (W_x, W_h, b, *rest) in enumerate(_grouped(weights, D)):
             h = out[:, d * H : (d + 1) * H]
             a = h if cell.columns == 1 else x.new_empty(plan.N, cell.columns * H)
-            torch.addmm(b, x, W_x.t(), out=a[:, cell.inputs * H :])
-            for b_q in rest:
-                a[:, :H] = b_q
             work = Work(plan, d == 1, window, cell.linear, h, h0[d], a, W_h.contiguous())
             work.cell, work.C0 = (x.new_empty(plan.N, H), C0[d]) if cell.cell else (ABSENT, ABSENT)
             work.reset = x.new_empty(plan.N, H) if cell.reset else ABSENT
             works.append(work)
-        run(f"{cell.name}_forward", works)
+            inputs.append((W_x.t(), b, rest))
+        walk = _walk(f"{cell.name}_forward", works)
+        for steps in _chunks(plan, x, cell.columns * H):
+            for work, (W_xt, b, rest) in zip(works, inputs, strict=True):
+                rows = work.rows(*steps)
+                torch.addmm(b, x[rows], W_xt, out=work.a[rows, cell.inputs * H :])
+                for b_q in rest:
+                    work.a[rows, :H] = b_q
+            walk(*steps)
         finals = [plan.final(w.out, w.h0, reversed=w.reversed) for w in works]
         finals_C = [plan.final(w.cell, w.C0, reversed=w.reversed) for w in works] if cell.cell else []
         kept = [(None if cell.columns == 1 else w.a, w.cell, w.reset) for w in works]
@@ -163,6 +191,8 @@ class _Layer(torch.autograd.Function):
         dh = torch.zeros_like(h0) if dh is None else dh.clone(memory_format=torch.contiguous_format)
         if cell.cell:
             dC = torch.zeros_like(C0) if dC is None else dC.clone(memory_format=torch.contiguous_format)
+        chunks = _chunks(plan, x, cell.columns * H)
+        n = max((_most_rows(plan, steps) for steps in chunks), default=0)
         works = []
         for d, (_, W_h, *_) in enumerate(weights):
             a, C, reset = kept[3 * d : 3 * d + 3]
@@ -170,34 +200,57 @@ class _Layer(torch.autograd.Function):
             work = Work(plan, d == 1, ctx.window, cell.linear, out[:, part], h0[d], a, W_h.contiguous(), C)
             work.C0, work.dC = (C0[d], dC[d]) if cell.cell else (ABSENT, ABSENT)
             work.reset, work.dout, work.dh = reset, dout[:, part], dh[d]
-            work.da = x.new_empty(plan.N, cell.columns * H)
+            work.da = x.new_empty(n, cell.columns * H)
             if probe is not None:
                 work.norm_h = x.new_empty(plan.N)
                 work.norm_C = x.new_empty(plan.N) if cell.cell else ABSENT
             works.append(work)
-        run(f"{cell.name}_backward", works)
+        dx = torch.zeros_like(x) if ctx.needs_input_grad[4] else None
+        sums = [_Gradients(cell, x, work, *w) for work, w in zip(works, weights, strict=True)]
+        walk = _walk(f"{cell.name}_backward", works)
+        for steps in reversed(chunks):
+            walk(*steps)
+            for each in sums:
+                each.add(*steps, dx)
         if probe is not None:
             probe.works[:] = works
-        dx = None
-        grads: list[Tensor | None] = []
-        for work, (W_x, *_, last) in zip(works, weights, strict=True):
-            into = work.da[:, cell.inputs * H :]  # of W_x x_t + b
-            if ctx.needs_input_grad[4]:
-                dx = into @ W_x if dx is None else dx.addmm_(into, W_x)
-            grads += [(x.t() @ into).t(), _recurrent_gradient(cell, work), into.sum(0)]
-            if cell.inputs and last is not None:
-                grads.append(work.da[:, :H].sum(0))
+        grads = [grad for each in sums for grad in each.of_weights()]
         return (None, None, None, None, dx, dh, dC if cell.cell else None, *grads)
 
 
-def _recurrent_gradient(cell: Recurrence, work: Work) -> Tensor:
-    """dL/dW_h (recurrent * H, H): the sum over all steps of da_t times what W_h multiplied."""
-    H = work.out.shape[1]
-    before = work.plan.previous(work.out, work.h0, reversed=work.reversed)
-    da = work.da[:, : cell.recurrent * H]
-    if work.reset is None:
-        return (before.t() @ da).t()
-    return torch.cat([before.t() @ da[:, : 2 * H], work.reset.t() @ da[:, 2 * H :]], 1).t()
+def _most_rows(plan: Plan, steps: tuple[int, int]) -> int:
+    """Rows of so many steps, in either direction at most."""
+    return plan.steps[steps[1] - steps[0]]
+
+
+class _Gradients:
+    """dL/dW_x, dL/dW_h, dL/db (and db_q) of one direction: sums over all steps, chunk by chunk."""
+
+    def __init__(self, cell: Recurrence, x: Tensor, work: Work, W_x: Tensor, W_h: Tensor, b: Tensor, *b_q: Tensor):
+        self.cell, self.work, self.x, self.W_x = cell, work, x, W_x
+        self.before = work.plan.previous(work.out, work.h0, reversed=work.reversed)  # (N, H) h_{t-1}
+        self.W_xt, self.W_ht = (torch.zeros_like(W.t(), memory_format=torch.contiguous_format) for W in (W_x, W_h))
+        self.b = [torch.zeros_like(each) for each in (b, *b_q)]
+
+    def add(self, begin: int, end: int, dx: Tensor | None) -> None:
+        """Add the steps begin to end, whose da_t the walk back has just found; dx (N, d_in) gets what is theirs."""
+        cell, H, rows = self.cell, self.work.out.shape[1], self.work.rows(begin, end)
+        da = self.work.da[: rows.stop - rows.start]
+        into, through = da[:, cell.inputs * H :], da[:, : cell.recurrent * H]  # W_x x_t + b; W_h h_{t-1}
+        if dx is not None:
+            dx[rows].addmm_(into, self.W_x)
+        self.W_xt.addmm_(self.x[rows].t(), into)
+        if self.work.reset is None:
+            self.W_ht.addmm_(self.before[rows].t(), through)
+        else:
+            self.W_ht[:, : 2 * H].addmm_(self.before[rows].t(), through[:, : 2 * H])
+            self.W_ht[:, 2 * H :].addmm_(self.work.reset[rows].t(), through[:, 2 * H :])
+        for total, part in zip(self.b, (into, da[:, :H]), strict=False):
+            total += part.sum(0)
+
+    def of_weights(self) -> list[Tensor]:
+        """In the order of the weights."""
+        return [self.W_xt.t(), self.W_ht.t(), *self.b]
 
 
 def _grouped(weights: Sequence[Tensor], D: int) -> list[Sequence[Tensor]]:
@@ -243,7 +296,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx, plan, window, probe, reversed, a, h0):  # type: ignore[no-untyped-def]
         work = Work(plan, reversed, window, False, a.new_empty(plan.N, h0.shape[1]), h0.contiguous(), a.contiguous())
-        run("linear_forward", [work])
+        _walk("linear_forward", [work])(0, len(plan.first) - 1)
         ctx.save_for_backward(work.a, work.out, work.h0)
         ctx.plan, ctx.window, ctx.probe, ctx.reversed = plan, window, probe, reversed
         ctx.set_materialize_grads(False)
@@ -262,7 +315,7 @@ class _Linear(torch.autograd.Function):
         if ctx.probe is not None:
             work.norm_h = a.new_empty(ctx.plan.N)
             ctx.probe.works[int(ctx.reversed)] = work
-        run("linear_backward", [work])
+        _walk("linear_backward", [work])(0, len(ctx.plan.first) - 1)
         return None, None, None, None, work.da, work.dh
 
 

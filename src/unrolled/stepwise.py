@@ -41,11 +41,17 @@ class Step(NamedTuple):
         return inside if self.known == self.n else torch.cat([inside, start[self.known : self.n]])
 
 
-def run(walk: str, works: "Sequence[Work]") -> None:
-    """Walk over the steps of every direction."""
-    for work in works:
-        if work.plan.N:
-            WALKS[walk](work)
+class Walk:
+    """A walk over the steps of every direction, all of them in one go."""
+
+    def __init__(self, name: str, works: "Sequence[Work]"):
+        self.name, self.works = name, works
+
+    def __call__(self, begin: int, end: int) -> None:
+        """Go over all steps, which is what begin and end must say."""
+        for work in self.works:
+            if work.plan.N:
+                WALKS[self.name](work)
 
 
 def _steps(work: "Work") -> list[Step]:
