@@ -1,12 +1,15 @@
 """The workflow as its users run it: from nothing to a report, reruns, kills, clear errors."""
 
+import functools
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pandas as pd
@@ -320,3 +323,35 @@ def test_deeploc2_is_fetched_from_a_mirror_read_and_split(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     folds = pd.read_parquet(project / target)
     assert folds["fold"].value_counts().sort_index().tolist() == [5963, 5451, 5731, 5696, 5462]
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A folder that an http server on loopback serves, and its address."""
+    monkeypatch.setenv("NO_PROXY", "*")  # a proxy of this computer must not come between
+    folder = tmp_path / "published"
+    folder.mkdir()
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_a_file_is_fetched_without_mirror_and_checksum_and_a_failure_stops_the_workflow(tmp_path, published):
+    folder, address = published
+    project = copy_project(tmp_path / "project")
+    card = {"title": "Mine", "task": "multiclass", "alphabet": "protein", "format": "fasta"}
+    card |= {"header": {"target": "label"}, "files": [{"name": "a.fasta", "url": f"{address}/b.fasta"}]}
+    (project / "config/data/mine.yaml").write_text(yaml.safe_dump(card))
+    matrix = {"data": ["mine"], "split": ["random"], "model": ["majority"], "fold": [0], "seed": [0]}
+    edit(project / "config/config.yaml", experiment="mine", matrix=matrix)
+    done = snakemake(project, "--", "results/data/mine/table.parquet")
+    assert done.returncode != 0
+    assert "Error in rule fetch" in done.stderr
+    log = (project / "results/raw/.logs/mine/a.fasta.log").read_text()
+    assert f"HTTP 404 File not found for {address}/b.fasta" in log
+    (folder / "b.fasta").write_text(">a|label=x\nMKV\n>b|label=y\nMLV\n")
+    done = snakemake(project, "--", "results/data/mine/table.parquet")
+    assert done.returncode == 0, done.stderr
+    assert pd.read_parquet(project / "results/data/mine/table.parquet")["target"].tolist() == ["x", "y"]

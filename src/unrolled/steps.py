@@ -28,7 +28,7 @@ def fetch(url: str, out: Path, sha256: str | None, mirror: str | None, dataset: 
     """
     from unrolled.fetch import fetch
 
-    fetch(url, out, sha256=sha256, mirror=mirror, dataset=dataset)
+    fetch(url, out, sha256=sha256 or None, mirror=mirror, dataset=dataset)
 
 
 @click.command()

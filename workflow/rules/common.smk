@@ -13,8 +13,8 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"unrolled: error: {error}; run `make setup`, then `.venv/bin/snakemake` or `. .venv/bin/activate`")
 
-# `.venv/bin/snakemake` works without activating the environment first.
-shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+# `.venv/bin/snakemake` works without activating the environment first; a prefix of one's own replaces Snakemake's.
+shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 DECK = cards.Deck(Path("config"), Path("workflow/schemas"))
 try:

@@ -1,4 +1,5 @@
 # Raw files -> the canonical table.
+# Options that may be empty are written --name=value: nothing quoted is nothing, and the next word would be the value.
 
 
 rule fetch:
@@ -17,8 +18,8 @@ rule fetch:
         url=lambda w, output: DOWNLOADS[output[0]]["url"],
         sha256=lambda w, output: DOWNLOADS[output[0]].get("sha256", ""),
     shell:
-        "unrolled fetch --url {params.url:q} --sha256 {params.sha256:q} --out {output:q} "
-        "--dataset {wildcards.dataset:q} --mirror {resources.mirror:q} 2>&1 | tee {log:q} >&2"
+        "unrolled fetch --url {params.url:q} --sha256={params.sha256:q} --out {output:q} "
+        "--dataset {wildcards.dataset:q} --mirror={resources.mirror:q} 2>&1 | tee {log:q} >&2"
 
 
 rule table:
