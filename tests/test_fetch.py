@@ -22,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unrolled import fetch as module
+from unrolled import transfer
 from unrolled.errors import UnrolledError
 from unrolled.fetch import fetch
 
@@ -140,7 +140,7 @@ def site(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The waits between tries, noted instead of waited."""
     noted: list[float] = []
-    monkeypatch.setattr(module, "sleep", noted.append)
+    monkeypatch.setattr(transfer, "sleep", noted.append)
     return noted
 
 

@@ -1,42 +1,22 @@
-"""Raw files from their source or from a mirror: resumed, retried, verified, never half-written.
-
-requests and urllib3's `Retry` try again until the headers are in; a body that stalls or breaks off, the
-usual fate of a large download, is beyond them. So the loop is here and only reading Retry-After is theirs.
-"""
+"""Raw files from their source or from a mirror: resumed, retried, verified, never half-written."""
 
 import errno
 import os
-import random
 import re
 import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 from urllib.parse import quote
 
 import requests
-import urllib3
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress
 
 from unrolled import files
 from unrolled.errors import UnrolledError
-
-CHUNK = 1 << 16  # bytes
-LONGEST_WAIT = 60.0  # seconds between two tries, whatever the server asks for
-
-
-class _FailedError(Exception):
-    """What went wrong; `fetch` adds how to mend it."""
-
-
-class _TransientError(_FailedError):
-    """Worth another try, after `wait` seconds if the server named a time."""
-
-    def __init__(self, why: str, wait: float | None = None):
-        super().__init__(why)
-        self.wait = wait
+from unrolled.transfer import CHUNK, FailedError, TransientError, answer, is_http, patiently, refused, say
 
 
 def fetch(
@@ -66,24 +46,24 @@ def fetch(
     source = _in_mirror(mirror, dataset, destination.name) if mirror else url
     part = destination.with_name(f"{destination.name}.part")
     started = monotonic()
-    _say(f"fetching {source}")
+    say(f"fetching {source}")
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(source, Path):
             _copy(source, part)
         elif sha256 is None or not (part.is_file() and _matches(part, sha256)):
-            _download(source, part, sha256, retries, timeout, backoff)
+            patiently(lambda: _attempt(str(source), part, sha256, timeout), str(source), retries, backoff)
         _accept(part, destination, sha256, source if source == url else f"{source} (mirror of {url})")
-    except _FailedError as error:
+    except FailedError as error:
         raise UnrolledError(f"{error}; {_remedy(part, url, sha256, mirror, dataset)}") from error
     except OSError as error:
         raise UnrolledError(f"{destination} was not written: {error}; mend that and run again") from error
-    _say(f"fetched {destination}: {destination.stat().st_size:,} bytes in {monotonic() - started:.1f} s")
+    say(f"fetched {destination}: {destination.stat().st_size:,} bytes in {monotonic() - started:.1f} s")
     return destination
 
 
 def _check_arguments(url: str, name: str, sha256: str | None, dataset: str | None) -> None:
-    if not _is_http(url):
+    if not is_http(url):
         raise UnrolledError(f"url {url!r} is not an http(s) address; files on disk come through `mirror:`")
     if sha256 is not None and not re.fullmatch("[0-9a-f]{64}", sha256):
         raise UnrolledError(f"sha256 {sha256!r} for {url} is not 64 hexadecimal digits; see `sha256sum FILE`")
@@ -92,14 +72,10 @@ def _check_arguments(url: str, name: str, sha256: str | None, dataset: str | Non
             raise UnrolledError(f"{plain!r} for {url} must be a plain name, without folders or '..'")
 
 
-def _is_http(address: str) -> bool:
-    return re.match(r"https?://[^/?#]", address, re.IGNORECASE) is not None
-
-
 def _in_mirror(mirror: str, dataset: str | None, name: str) -> str | Path:
     if dataset is None:
         raise UnrolledError(f"mirror {mirror} holds <dataset>/{name}; name the data set")
-    if _is_http(mirror):
+    if is_http(mirror):
         return "/".join([mirror.rstrip("/"), quote(dataset, safe=""), quote(name, safe="")])
     if "://" in mirror:
         raise UnrolledError(f"mirror {mirror!r} is neither a folder nor an http(s) root; write a plain path")
@@ -134,24 +110,9 @@ def _remedy(part: Path, url: str, sha256: str | None, mirror: str | None, datase
 
 def _copy(source: Path, part: Path) -> None:
     if not source.is_file():
-        raise _FailedError(f"the mirror does not hold {source}")
+        raise FailedError(f"the mirror does not hold {source}")
     with source.open("rb") as stream:
         _store(iter(lambda: stream.read(CHUNK), b""), part, 0, source.stat().st_size)
-
-
-def _download(url: str, part: Path, sha256: str | None, retries: int, timeout: float, backoff: float) -> None:
-    tried = 0
-    while True:
-        try:
-            return _attempt(url, part, sha256, timeout)
-        except _TransientError as error:
-            tried += 1
-            if tried > retries:
-                raise _FailedError(f"{url}: {error} (tries: {tried})") from error
-            own = backoff * 2 ** (tried - 1) * random.uniform(0.5, 1.0)  # jitter: many jobs start together
-            wait = min(LONGEST_WAIT, own if error.wait is None else error.wait)
-            _say(f"{url}: {error}; next try in {wait:.1f} s ({tried} of {retries})")
-            sleep(wait)
 
 
 def _attempt(url: str, part: Path, sha256: str | None, timeout: float) -> None:
@@ -159,17 +120,12 @@ def _attempt(url: str, part: Path, sha256: str | None, timeout: float) -> None:
     have = part.stat().st_size if sha256 and part.exists() else 0
     # identity: lengths, ranges and the checksum are about the stored file, not about a compressed transfer
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    try:
-        with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
-            if span := _span(response, have):
-                # undecoded, because some servers call a stored .gz file a Content-Encoding
-                _store(response.raw.stream(CHUNK, decode_content=False), part, *span)
-    except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
-        raise _TransientError(_cause(error)) from error
-    except requests.RequestException as error:
-        raise _FailedError(f"{url}: {_cause(error)}") from error
+    with answer(url, headers, timeout) as response:
+        if span := _span(response, have):
+            # undecoded, because some servers call a stored .gz file a Content-Encoding
+            _store(response.raw.stream(CHUNK, decode_content=False), part, *span)
     if span is None or (span[0] > 0 and not _matches(part, sha256)):
-        _say(f"{part} does not fit what {url} holds now: once more from the start")
+        say(f"{part} does not fit what {url} holds now: once more from the start")
         part.unlink()
         _attempt(url, part, sha256, timeout)  # asks for no range, so this goes no deeper
 
@@ -183,29 +139,11 @@ def _span(response: requests.Response, have: int) -> tuple[int, int | None] | No
     if have and status in (206, 416):
         ranged = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
         return (have, int(ranged[2])) if ranged and int(ranged[1]) == have else None
-    answer = f"HTTP {status} {response.reason or ''}".strip()
-    if status in (408, 429) or status >= 500:
-        raise _TransientError(answer, _retry_after(response) if status in (429, 503) else None)
-    raise _FailedError(f"{answer} for {response.url}")
-
-
-def _retry_after(response: requests.Response) -> float | None:
-    try:
-        return urllib3.Retry().get_retry_after(response.raw)
-    except urllib3.exceptions.InvalidHeader:
-        return None
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason, on one line; requests and urllib3 wrap it twice over."""
-    for inner in (getattr(error, "reason", None), *error.args):
-        if isinstance(inner, BaseException):
-            return _cause(inner)
-    return " ".join(str(error).split())
+    raise refused(response)
 
 
 def _store(chunks: Iterable[bytes], part: Path, start: int, total: int | None) -> None:
-    """Write `chunks` to `part` from byte `start`, its end; raise _TransientError short of `total` bytes."""
+    """Write `chunks` to `part` from byte `start`, its end; raise TransientError short of `total` bytes."""
     try:
         with part.open("ab" if start else "wb") as stream, _progress() as progress:
             task = progress.add_task(part.stem, total=total, completed=start)
@@ -220,7 +158,7 @@ def _store(chunks: Iterable[bytes], part: Path, start: int, total: int | None) -
         raise
     size = part.stat().st_size
     if total is not None and size != total:
-        raise _TransientError(f"{size:,} bytes came instead of {total:,}")
+        raise TransientError(f"{size:,} bytes came instead of {total:,}")
 
 
 def _no_room(part: Path, total: int | None) -> UnrolledError:
@@ -234,7 +172,3 @@ def _no_room(part: Path, total: int | None) -> UnrolledError:
 def _progress() -> Progress:
     columns = (*Progress.get_default_columns(), DownloadColumn())
     return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
