@@ -209,6 +209,13 @@ def _facts(folder: Path, name: str, splits: Sequence[str], classes: Sequence[str
         **{"labels_per_sequence": 1.0 if task == "multiclass" else 1.4, "max_length": 500, "n_longer": 57},
         **{"length": {"min": 31, "median": 284.0, "max": 1960}, "licence": "CC BY 4.0"},
         "citation": "Doe & Roe (2020) Journal of Examples 1, 2-3",
+        "unused": {"location that is no class: Melanosome": 5},
+        "sources": [
+            {
+                **{"file": "x.tsv.gz", "query": "(reviewed:true) AND (length:[40 TO *])", "fields": ["accession"]},
+                **{"release": "2026_03", "release_date": "17-June-2026", "rows": 1234, "date": "2026-07-01"},
+            }
+        ],
     }
     write_json(folder / "summary.json", summary)
     for split in splits:

@@ -164,6 +164,19 @@ def test_an_impossible_matrix_is_one_clear_line(deck, matrix, message):
     assert "\n" not in str(caught.value)
 
 
+def test_two_cards_cannot_want_different_files_under_one_name(deck):
+    shutil.copy(deck.path("data", "uniprot_location"), deck.config / "data/other.yaml")
+    matrix = CONFIG["matrix"] | {"data": ["uniprot_location", "other"]}
+    deck.matrix(overlaid({"matrix": matrix}), "config.yaml")
+    for name in ("uniprot_location", "other"):
+        edit(deck.path("data", name), dataset="shared")
+    deck.matrix(overlaid({"matrix": matrix}), "config.yaml")
+    file = deck.card("data", "other")["files"][0]
+    edit(deck.path("data", "other"), files=[file | {"query": "organism_id:9606"}])
+    with pytest.raises(UnrolledError, match=r"'other' and 'uniprot_location' want different files"):
+        deck.matrix(overlaid({"matrix": matrix}), "config.yaml")
+
+
 def test_a_misspelt_training_setting_is_found_before_any_job(deck):
     with pytest.raises(UnrolledError, match="unknown key 'max_epoch'"):
         deck.matrix(overlaid({"train": {"max_epoch": 3}}), "config/config.yaml")

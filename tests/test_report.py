@@ -252,6 +252,13 @@ def test_a_metric_of_one_task_only(tmp_path: Path) -> None:
     assert "No run has a MCC under cluster30." in out.read_text(encoding="utf-8")
 
 
+def test_where_the_answer_to_a_query_came_from_is_said(pages: Callable[[str], Path]) -> None:
+    text = pages("demo").read_text()
+    said = "UniProt, release 2026_03 (17-June-2026), asked on 2026-07-01 for (reviewed:true) AND (length:[40 TO *]): "
+    assert f"{said}1,234 rows in x.tsv.gz." in text
+    assert "location that is no class: Melanosome" in text
+
+
 def test_only_one_split_is_said(tmp_path: Path) -> None:
     html = build(tmp_path, splits=("cluster30",), models=("kmer",)).read_text(encoding="utf-8")
     assert "There is only one split, cluster30" in html

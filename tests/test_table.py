@@ -130,7 +130,8 @@ def test_read_errors(tmp_path: Path):
 
 
 def test_summary_is_plain_json():
-    excluded = pd.DataFrame({"id": ["x", "y"], "reason": ["short", "short"], "where": ["", ""]})
+    reasons = ["short", "short", f"{tables.UNUSED}odd"]
+    excluded = pd.DataFrame({"id": ["x", "y", "z"], "reason": reasons, "where": ["", "", ""]})
     facts = tables.summary(GOOD, excluded, CARD | {"max_length": 3}, "demo")
     assert json.loads(json.dumps(facts)) == {
         "data": "demo",
@@ -139,6 +140,7 @@ def test_summary_is_plain_json():
         "alphabet": "protein",
         "n": 3,
         "excluded": {"short": 2},
+        "unused": {"odd": 1},
         "classes": {"Cytoplasm": 1, "Golgi": 1, "Nucleus": 2},
         "labels_per_sequence": 4 / 3,
         "length": {"min": 2, "median": 3.0, "max": 4},

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from uniprot_service import MIRROR, Entry, serve, service, status, swissprot, written, yeast
 from unrolled.simulate import simulate
 
 ROOT = Path(__file__).parents[1]
@@ -355,3 +357,62 @@ def test_a_file_is_fetched_without_mirror_and_checksum_and_a_failure_stops_the_w
     done = snakemake(project, "--", "results/data/mine/table.parquet")
     assert done.returncode == 0, done.stderr
     assert pd.read_parquet(project / "results/data/mine/table.parquet")["target"].tolist() == ["x", "y"]
+
+
+def structures() -> list[Entry]:
+    """Entries with secondary structure: the mirror's real ones of yeast; else simulated, their helices by letters."""
+    if MIRROR.is_dir():
+        return [entry for entry in yeast() if any(entry.get(f"ft_{kind}") for kind in ("helix", "strand", "turn"))]
+    kinds = {"helix": "[AELKMQR]{2,}", "strand": "[VIYFTW]{2,}", "turn": "[GNPD]{2,}"}
+
+    def features(letters: str) -> Entry:
+        found = {kind: re.finditer(letter, letters) for kind, letter in kinds.items()}
+        return {
+            f"ft_{kind}": "; ".join(f"{kind.upper()} {hit.start() + 1}..{hit.end()}" for hit in hits)
+            for kind, hits in found.items()
+        }
+
+    rows = simulate(n=300, families=60, seed=2).itertuples()
+    return [{"accession": row.id, "sequence": row.sequence, **features(row.sequence)} for row in rows]
+
+
+def test_uniprot_is_asked_and_its_release_is_in_the_report(tmp_path, monkeypatch):
+    """Structures from the query to the report; locations, of which the mirror has few texts, to the table."""
+    monkeypatch.setenv("NO_PROXY", "*")  # a proxy of this computer must not come between
+    project = copy_project(tmp_path)
+    make_small(project)
+    matrix = {"data": ["uniprot_structure"], "split": ["random", "homology30"], "model": ["majority", "rnn"]}
+    with service(structures()) as structure, service(swissprot() if MIRROR.is_dir() else written()) as location:
+        structure.script = [status(429, Retry_After="0"), serve(), serve(cut=5000)]
+        for name, site, more in (
+            ("structure", structure, {"sample": {"n": 250, "seed": 0}, "max_length": 200}),
+            ("location", location, {}),
+        ):
+            path = project / f"config/data/uniprot_{name}.yaml"
+            files = yaml.safe_load(path.read_text())["files"]
+            edit(path, files=[files[0] | {"service": site.address}], **more)
+        overlay = project / "config/experiments/uniprot.yaml"
+        edit(overlay, matrix=matrix | {"fold": [0], "seed": [0]}, train={"max_epochs": 2})
+        arguments = ["--configfile", "config/experiments/uniprot.yaml"]
+        done = snakemake(project, *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        [query] = {one["query"] for one in structure.asked}
+        assert query.startswith("(reviewed:true) AND (taxonomy_id:2759) AND (fragment:false) AND ((ft_helix:*) OR")
+        edit(overlay, matrix=matrix | {"data": ["uniprot_location"], "fold": [0], "seed": [0]})
+        table = "results/data/uniprot_location/table.parquet"
+        done = snakemake(project, *arguments, "--", table)
+        assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((project / "results/data/uniprot_structure/summary.json").read_text())
+    [source] = summary["sources"]
+    assert (source["release"], source["rows"], summary["n"]) == ("2026_03", len(structure.entries), 250)
+    report = (project / "results/uniprot/report.html").read_text()
+    assert "UniProt, release 2026_03 (17-June-2026), asked on" in report
+    assert len(pd.read_csv(project / "results/uniprot/tables/runs.csv")) == 4
+    targets = pd.read_parquet(project / table)["target"].tolist()
+    assert targets == (
+        ["Cell membrane", "Cell membrane", "Cytoplasm|Nucleus", "Cytoplasm"]
+        if MIRROR.is_dir()
+        else ["Nucleus", "Mitochondrion", "Nucleus", "Cell membrane"]
+    )
+    excluded = pd.read_csv(project / "results/data/uniprot_location/excluded.csv")
+    assert "annotation not used: location that is no class: Melanosome" in set(excluded["reason"])

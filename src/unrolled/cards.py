@@ -100,7 +100,7 @@ class Deck:
         recipe = self.config / "train.yaml"
         self.check(read_yaml(recipe).get("train", {}), "train", recipe)
         cards = {axis: {n: self.card(axis, n) for n in config["matrix"][axis]} for axis in AXES}
-        for fault in _impossible(config["matrix"], cards):
+        for fault in itertools.chain(_clashing(cards["data"]), _impossible(config["matrix"], cards)):
             raise UnrolledError(f"{where}: matrix: {fault}")
         for data, card in cards["data"].items():
             known = METRICS[card["task"]].split()
@@ -108,6 +108,18 @@ class Deck:
                 told = f"is not measured for data '{data}' (task {card['task']}); choose one of {', '.join(known)}"
                 raise UnrolledError(f"{where}: metric '{config['metric']}' {told}")
         return cards
+
+
+def _clashing(data: Mapping[str, Card]) -> Iterator[str]:
+    """Cards that want different things under one name: the second would read what the first asked for."""
+    first: dict[str, tuple[str, Card]] = {}
+    for name, card in data.items():
+        for file in card.get("files", []):
+            place = f"{card.get('dataset', name)}/{file.get('name')}"
+            wanted = {key: file[key] for key in ("url", "query", "fields", "service") if key in file}
+            other, known = first.setdefault(place, (name, wanted))
+            if wanted and known != wanted:
+                yield f"data '{name}' and '{other}' want different files under one name, {place}: rename one"
 
 
 def read_yaml(path: Path) -> Any:

@@ -26,7 +26,8 @@ def cli() -> None:
     The workflow (`snakemake --cores all`) calls these commands one after the other; each works on its own too:
 
     \b
-      fetch -> table -> cluster, neighbours -> folds -> certify -> train, baseline -> evaluate -> compare -> report
+      fetch, query -> table -> cluster, neighbours -> folds -> certify -> train, baseline
+        -> evaluate -> compare -> report
 
     `audit` and `split` work on anybody's FASTA files, without a workflow.
     """

@@ -50,6 +50,11 @@ def read_json(path: Path | str) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def source_of(path: Path) -> Path:
+    """The JSON file beside a downloaded one that says where it came from, if something is known of that."""
+    return path.with_name(f"{path.name}.json")
+
+
 def sha256(path: Path | str) -> str:
     """Hexadecimal SHA-256 of a file's bytes, read in blocks."""
     with Path(path).open("rb") as stream:

@@ -7,34 +7,22 @@ silence: a row is in the table, or in `excluded`, or in an error that names its 
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from unrolled import table as tables
-from unrolled import tasks
+from unrolled import tasks, uniprot
 from unrolled.alphabet import ALPHABETS
 from unrolled.archives import members
 from unrolled.errors import UnrolledError, refuse
-from unrolled.files import atomic, write_json
+from unrolled.files import atomic, read_json, source_of, write_json
 from unrolled.reading import Block, csv_rows, fasta_blocks
+from unrolled.records import Card, Record, spelled
 
-Card = dict[str, Any]
 Excluded = list[pd.DataFrame]
 Mask = pd.Series | NDArray[np.bool_]
-
-
-class Record(NamedTuple):
-    """One sequence as a format's function yields it; `fault` says why it is unusable, "" if it is not."""
-
-    id: str
-    sequence: str
-    target: str
-    keep: tuple[str, ...]
-    where: str
-    fault: str = ""
 
 
 def read_csv(card: Card, path: Path) -> Iterator[Record]:
@@ -42,7 +30,7 @@ def read_csv(card: Card, path: Path) -> Iterator[Record]:
     columns, keep = card["columns"], card.get("keep", [])
     wanted = [columns["id"], columns["sequence"], columns.get("target", columns["id"]), *keep]
     for where, (name, letters, target, *kept) in csv_rows(path, wanted, card.get("delimiter")):
-        yield Record(name, _spelled(letters, card), target, tuple(kept), where)
+        yield Record(name, spelled(letters, card), target, tuple(kept), where)
 
 
 def read_fasta(card: Card, path: Path) -> Iterator[Record]:
@@ -58,7 +46,7 @@ def read_fasta(card: Card, path: Path) -> Iterator[Record]:
 
 
 FILE = "file"  # as a card's `labels`: the class of a sequence is the name of its file, without extensions
-FORMATS = {"csv": read_csv, "fasta": read_fasta}
+FORMATS = {"csv": read_csv, "fasta": read_fasta, "uniprot": uniprot.read_table, "swissprot": uniprot.read_entries}
 
 
 def build(
@@ -68,7 +56,8 @@ def build(
     table, excluded = read(card, name, files)
     with atomic(out_excluded) as tmp:
         excluded.to_csv(tmp, index=False, lineterminator="\n", encoding="utf-8")
-    write_json(out_summary, tables.summary(table, excluded, card, name))
+    sources = [read_json(path) for path in map(source_of, files) if path.is_file()]
+    write_json(out_summary, tables.summary(table, excluded, card, name) | {"sources": sources})
     tables.write(out_table, table)
 
 
@@ -114,9 +103,27 @@ def _parsed(card: Card, files: Sequence[Path], excluded: Excluded) -> pd.DataFra
     apart = {labels, _mask(card, files)}
     records = [record for path in _sources(card, files) if path not in apart for record in _records(card, path)]
     refuse("unreadable records", (r.fault for r in records if r.fault), "Correct the file or the card.")
+    excluded.append(_set_aside(records))
+    records = _usable(records)
     values = [(r.id, r.sequence, r.target, *r.keep, r.where) for r in records]
     rows = _unique(pd.DataFrame(values, columns=[*_columns(card), "where"], dtype="str"), card, excluded)
     return rows if labels is None else _labelled(rows, card, labels, files, excluded)
+
+
+def _set_aside(records: Sequence[Record]) -> pd.DataFrame:
+    """id, where and reason of the records left out, and of the annotations that were not used, of any record."""
+    rows = [(r.id, r.where, r.left_out) for r in records if r.left_out]
+    rows += [(r.id, r.where, f"{tables.UNUSED}{why}") for r in records for why in r.unused]
+    return pd.DataFrame(rows, columns=["id", "where", "reason"], dtype="str")
+
+
+def _usable(records: Sequence[Record]) -> list[Record]:
+    usable = [record for record in records if not record.left_out]
+    if records and not usable:
+        raise UnrolledError(
+            f"none of {len(records):,} records is usable, the first because of: {records[0].left_out}"
+        )
+    return usable
 
 
 def _sources(card: Card, files: Sequence[Path]) -> list[Path]:
@@ -271,12 +278,6 @@ def _listed(excluded: Excluded) -> pd.DataFrame:
     return listed.sort_values(["reason", "id", "where"], ignore_index=True)
 
 
-def _spelled(text: str, card: Card) -> str:
-    """Canonical letters without surrounding blanks; a stop sign at the end of a protein goes."""
-    letters = ALPHABETS[card["alphabet"]].spell(text.strip())
-    return letters.removesuffix("*") if card["alphabet"] == "protein" else letters
-
-
 # FASTA
 
 
@@ -304,7 +305,7 @@ def _fasta_record(card: Card, path: Path, block: Block) -> Record:
     labelled = [layout["target"]] if "target" in layout and "labels" not in card else []
     wanted = [] if _in_fasta(card) else [*labelled, *keep]
     absent = [f"{path}:{line}: the header has no field `{name}=`" for name in wanted if name not in fields]
-    sequence = _spelled(_body(body), card)
+    sequence = spelled(_body(body), card)
     target = path.name.split(".")[0] if card.get("labels") == FILE else fields.get(layout.get("target"), "")
     return Record(
         id=_accession(header, separator),

@@ -179,6 +179,12 @@ def excluded(tables: Tables) -> Grid:
     return Grid("Left out", ["reason", "sequences"], rows)
 
 
+def unused(tables: Tables) -> Grid:
+    """What of the annotations of its sequences a data set did not use, and why."""
+    rows = [[_cell(reason), _cell(n, 0)] for reason, n in tables.summary.get("unused", {}).items()]
+    return Grid("Annotations that were not used", ["annotation", "times"], rows)
+
+
 GRIDS: tuple[Callable[[Tables], Grid], ...] = (
-    *(scores, pairs, shifts, leakage, by_class, costs, fold_sizes, split_facts, excluded),
+    *(scores, pairs, shifts, leakage, by_class, costs, fold_sizes, split_facts, excluded, unused),
 )

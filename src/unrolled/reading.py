@@ -19,16 +19,22 @@ from unrolled.errors import UnrolledError, refuse
 Block = tuple[int, str, list[tuple[int, str]]]  # line of the header, header, [(line, letters)]
 
 
-def csv_rows(path: Path, wanted: list[str], delimiter: str | None = None) -> Iterator[tuple[str, list[str]]]:
+def csv_rows(
+    path: Path, wanted: list[str], delimiter: str | None = None, *, quoted: bool = True
+) -> Iterator[tuple[str, list[str]]]:
     """("file:line", stripped values of the `wanted` columns) of each row; the line is the row's first.
 
-    Without a `delimiter`, a file is split at tabs if its name says .tsv, else at commas.
+    Without a `delimiter`, a file is split at tabs if its name says .tsv, else at commas. `quoted`: whether a field
+    in quotes may hold delimiters and line ends; if not, a quote is a letter like any other.
     """
     line = 0
     # Room for a chromosome in one field, but not for all of a large file behind a stray quote.
     csv.field_size_limit(2**28)
     with _text(path) as stream:
-        reader = csv.reader(stream, delimiter=delimiter or _delimiter(path), strict=True)
+        split = delimiter or _delimiter(path)
+        reader = csv.reader(
+            stream, delimiter=split, strict=True, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+        )
         try:
             header = [name.strip() for name in next(reader, [])]
             indices = _indices(header, wanted, path)
@@ -41,6 +47,12 @@ def csv_rows(path: Path, wanted: list[str], delimiter: str | None = None) -> Ite
                     raise UnrolledError(f"{where}: {len(row)} fields, the header has {len(header)}: mend the row")
         except csv.Error as error:
             raise UnrolledError(f"{path}:{line + 1}: {error}. Is a quote in this row never closed?") from None
+
+
+def lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a text file, counted from 1."""
+    with _text(path) as stream:
+        yield from enumerate(stream, start=1)
 
 
 def csv_columns(path: Path) -> list[str]:

@@ -116,6 +116,7 @@ def facts(tables: Tables) -> dict[str, str]:
         "Task": task.get(s["task"], f"{s['task']}, {k} classes"),
         "Lengths": f"{least} to {most} {unit}, median {median}",
         "Shortened": _shortened(s, unit),
+        "Source": " ".join(map(_source, s.get("sources", []))),
         "Licence": s["licence"],
         "Citation": s["citation"],
     }
@@ -128,4 +129,13 @@ def _shortened(summary: Mapping[str, Any], unit: str) -> str:
     limit = number(summary["max_length"], 0)
     return (
         f"{number(summary['n_longer'], 0)} longer than {limit} {unit}: the middle is cut out, both termini are kept"
+    )
+
+
+def _source(source: Mapping[str, Any]) -> str:
+    """Where an answer to a query came from: what must be known to ask again."""
+    release = f"release {source['release']} ({source['release_date']})" if source["release"] else "an unknown release"
+    return (
+        f"UniProt, {release}, asked on {source['date']} for {source['query']}: "
+        f"{number(source['rows'], 0)} rows in {source['file']}."
     )

@@ -32,6 +32,27 @@ def fetch(url: str, out: Path, sha256: str | None, mirror: str | None, dataset: 
 
 
 @click.command()
+@click.option("--query", "asked", required=True, help="What to ask for, in UniProt's query syntax.")
+@click.option("--fields", required=True, help="Columns, as UniProt's REST service names them, joined by commas.")
+@click.option("--out", required=True, type=FILE, help="A .tsv or .tsv.gz file; <out>.json will tell its source.")
+@click.option("--service", help="Address of the search, if it is not UniProt's own.")
+@click.option("--mirror", help="A folder or http root laid out <dataset>/<file>, used instead of the service.")
+@click.option("--dataset", help="The data set's folder in the mirror.")
+def query(asked: str, fields: str, out: Path, service: str | None, mirror: str | None, dataset: str | None) -> None:
+    """Ask UniProt: all rows of a query, page by page, resumed, and of one release.
+
+    \b
+    Example:
+      unrolled query --query '(organism_id:559292) AND (reviewed:true)' \\
+        --fields accession,sequence --out yeast.tsv.gz
+    """
+    from unrolled.query import SERVICE, Query, query
+
+    wanted = Query(asked, tuple(name.strip() for name in fields.split(",")), service or SERVICE)
+    query(wanted, out, mirror=mirror, dataset=dataset)
+
+
+@click.command()
 @click.option("--card", required=True, type=EXISTING, help="The data card, config/data/<name>.yaml.")
 @click.option("--out", required=True, type=FOLDER, help="Folder for table.parquet, excluded.csv, summary.json.")
 @click.argument("files", nargs=-1, type=EXISTING)

@@ -22,6 +22,7 @@ from unrolled.errors import UnrolledError, refuse
 from unrolled.files import atomic
 
 COLUMNS = ("id", "sequence", "target")
+UNUSED = "annotation not used: "  # how the reason begins where not a sequence was left out but something said of it
 
 
 def check(table: pd.DataFrame, task: str, alphabet: Alphabet, where: pd.Series | None = None) -> None:
@@ -91,6 +92,7 @@ def write(path: Path | str, table: pd.DataFrame) -> None:
 
 def summary(table: pd.DataFrame, excluded: pd.DataFrame, card: dict[str, Any], name: str) -> dict[str, Any]:
     """Facts of a data set as JSON values: counts of classes, exclusions and lengths, and the card's notes."""
+    unused = excluded["reason"].str.startswith(UNUSED)
     names, strata = tasks.named(card["task"]).strata(table["target"].tolist())
     counts = strata.sum(axis=0)
     lengths = table["sequence"].str.len()
@@ -101,7 +103,8 @@ def summary(table: pd.DataFrame, excluded: pd.DataFrame, card: dict[str, Any], n
         "task": card["task"],
         "alphabet": card["alphabet"],
         "n": len(table),
-        "excluded": dict(sorted(Counter(excluded["reason"]).items())),
+        "excluded": dict(sorted(Counter(excluded.loc[~unused, "reason"]).items())),
+        "unused": dict(sorted(Counter(excluded.loc[unused, "reason"].str.removeprefix(UNUSED)).items())),
         "classes": dict(zip(names, counts.tolist(), strict=True)),
         "labels_per_sequence": int(counts.sum()) / len(table),
         "length": {"min": int(lengths.min()), "median": float(lengths.median()), "max": int(lengths.max())},

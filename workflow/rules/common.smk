@@ -76,12 +76,23 @@ def raw_files(data):
     return [f.get("path") or f"{folder}/{f['name']}" for f in card.get("files", [])] + labels
 
 
-DOWNLOADS = {
-    f"results/raw/{card.get('dataset', data)}/{file['name']}": file
-    for data, card in CARDS["data"].items()
-    for file in card.get("files", [])
-    if "url" in file
-}
+def fetched(key):
+    """Downloads by "<dataset>/<file name>": those that are a `url`, or a `query`."""
+    return {
+        f"{card.get('dataset', data)}/{file['name']}": file
+        for data, card in CARDS["data"].items()
+        for file in card.get("files", [])
+        if key in file
+    }
+
+
+DOWNLOADS = fetched("url")
+QUERIES = fetched("query")
+
+
+def sources(data):
+    """What says where the answers to queries among a data card's files came from."""
+    return [f"{path}.json" for path in raw_files(data) if path.removeprefix("results/raw/") in QUERIES]
 
 
 wildcard_constraints:

@@ -1,0 +1,30 @@
+"""What every format's function makes of a raw file: records, and how their letters are spelled."""
+
+from typing import Any, NamedTuple
+
+from unrolled.alphabet import ALPHABETS
+
+Card = dict[str, Any]
+
+
+class Record(NamedTuple):
+    """One sequence as a format's function yields it.
+
+    `fault` says why it cannot be read, which is an error; `left_out` why it is no part of the table, which is
+    listed, as is each annotation in `unused`, of which nothing became part of the target.
+    """
+
+    id: str
+    sequence: str
+    target: str
+    keep: tuple[str, ...]
+    where: str
+    fault: str = ""
+    left_out: str = ""
+    unused: tuple[str, ...] = ()
+
+
+def spelled(text: str, card: Card) -> str:
+    """Canonical letters without surrounding blanks; a stop sign at the end of a protein goes."""
+    letters = ALPHABETS[card["alphabet"]].spell(text.strip())
+    return letters.removesuffix("*") if card["alphabet"] == "protein" else letters
