@@ -21,6 +21,7 @@ TARGETS = {
     "multilabel": lambda table: table["target"].where(table["target"] != table["target"].iloc[0], "A|B"),
     "regression": lambda table: composition(table["sequence"]),
     "labelling": lambda table: table["sequence"].map(buried),
+    "generation": lambda table: "",
 }
 
 
@@ -63,6 +64,20 @@ def test_the_answers_are_those_of_the_run(run, tmp_path, monkeypatch):
     assert set(answers["nearest"]) - {""} <= set(table["id"])
 
 
+def test_any_length_and_any_letter_of_the_alphabet_is_answered(run, tmp_path):
+    """One residue, far more than were ever trained on, letters that training never saw, small ones, a stop sign."""
+    folder, table = run
+    assert set("OJZ").isdisjoint("".join(table["sequence"]))
+    records = {"short": "M", "long": "MKVLAAGIWY" * 500, "unseen": "OJZBUX" * 3, "plain": "MKVLAAGI"}
+    answers, _ = asked(folder, write_fasta(tmp_path / "new.fasta", records | {"spelled": "mkvlAAGI*"}))
+    assert answers["id"].tolist() == [*records, "spelled"]
+    assert answers["length"].astype(int).tolist() == [1, 5000, 18, 8, 8]
+    numbers = answers.drop(columns=["id", "prediction", "nearest"], errors="ignore").astype(float)
+    assert np.isfinite(numbers.to_numpy()).all()
+    plain, spelled = answers.drop(columns="id").tail(2).to_dict("records")
+    assert plain == spelled
+
+
 def test_labels_are_given_at_every_position_of_any_length(tmp_path):
     table = simulate(n=60, families=20, seed=0)
     write_material(tmp_path, table.assign(target=table["sequence"].map(buried)), "labelling")
@@ -94,14 +109,18 @@ def test_sequences_unlike_the_training_set_are_warned_of(plain, tmp_path):
         (">a\n" + "ACGT" * 20 + "\n", "the sequences are dna, but the run was trained on protein"),
         (">a\nMKV\n>b\nMK-V\n", r"new\.fasta:3: letter '-' at position 3"),
         (">a\nMKV\n>b\n", r"new\.fasta:3: there are no letters"),
+        (">a\n*\n", r"new\.fasta:1: there are no letters"),
+        (">a\nMKV\n>b\nMKé\n", r"new\.fasta:3: letter 'é' at position 3"),
+        ("MKV\n", r"new\.fasta:1: FASTA starts with '>'"),
         ("", "is empty or has no record"),
+        ("\n\n", "is empty or has no record"),
     ],
 )
-def test_what_cannot_be_answered_is_refused_and_nothing_is_written(plain, tmp_path, text, message):
+def test_what_cannot_be_answered_is_refused_and_nothing_is_written(run, tmp_path, text, message):
     fasta = tmp_path / "new.fasta"
     fasta.write_text(text)
     with pytest.raises(UnrolledError, match=message):
-        asked(plain, fasta)
+        asked(run[0], fasta)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.fasta"]
 
 
