@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from uniprot_service import HEADINGS, MIRROR, Site, complain, hang_up, serve, service, status, written, yeast
 from unrolled import query as module
 from unrolled import transfer
+from unrolled.cli import cli
 from unrolled.errors import UnrolledError
 from unrolled.files import read_json, sha256
 from unrolled.query import Query, query
@@ -117,6 +119,12 @@ class TestDownload:
         site.entries = site.entries[:3]
         assert get(site, tmp_path) == table(site)
         assert site.starts() == [0]
+
+    def test_the_command(self, site, tmp_path):
+        out = tmp_path / "x.tsv"
+        call = ["query", "--query", ASKED, "--fields", ", ".join(FIELDS), "--mirror="]
+        assert CliRunner().invoke(cli, [*call, "--service", site.address, "--out", str(out)]).exit_code == 0
+        assert read(out) == table(site)
 
 
 class TestFaults:

@@ -317,6 +317,14 @@ def test_a_card_that_cannot_work_is_refused(name, change, message):
         Deck(ROOT / "config", ROOT / "workflow/schemas").check(card, "data", "x.yaml")
 
 
+def test_the_example_of_the_readme_is_a_card():
+    section = (ROOT / "README.md").read_text().split("## From UniProt")[1]
+    example = yaml.safe_load(section.split("```yaml")[1].split("```")[0])
+    card = {"title": "Yeast", "task": "multilabel", "alphabet": "protein"} | example
+    Deck(ROOT / "config", ROOT / "workflow/schemas").check(card, "data", "README.md")
+    assert [HEADINGS[name] for name in fields_of(card)] == list(card["columns"].values())
+
+
 # Flat text
 
 FLAT = """\
