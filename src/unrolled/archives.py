@@ -10,7 +10,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,16 +37,53 @@ def members(archive: Path, pattern: str) -> list[Path]:
     return [archive / name for name in found]
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file is a tar or zip archive."""
+    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+
+
 def opened(path: Path) -> BinaryIO:
     """A file, or a member of an archive, for reading bytes. Raises OSError as `open` does."""
     archive = next((parent for parent in path.parents if parent.is_file()), None)
     if archive is None:
         return path.open("rb")
     name = path.relative_to(archive).as_posix()
-    for found, content in _contents(archive):
-        if found == name:
-            return io.BytesIO(content())
-    raise FileNotFoundError(2, "No such member of the archive", str(path))
+    walk = _walk(archive, archive.stat().st_mtime_ns)
+    content = walk.find(name)
+    if content is None:
+        raise FileNotFoundError(2, "No such member of the archive", str(path))
+    return io.BytesIO(content)
+
+
+class _Walk:
+    """An archive read from front to back: members asked for in its own order cost one pass in all, not one each."""
+
+    def __init__(self, archive: Path):
+        self.archive, self.left = archive, _contents(archive)
+        self.name, self.content = "", b""  # the last one found
+
+    def find(self, name: str) -> bytes | None:
+        """What a member holds, None if there is none of this name; the archive is gone through once at most."""
+        if name == self.name:
+            return self.content
+        return self._ahead(name) or self._again(name)
+
+    def _again(self, name: str) -> bytes | None:
+        self.left = _contents(self.archive)
+        return self._ahead(name)
+
+    def _ahead(self, name: str) -> bytes | None:
+        for found, content in self.left:
+            if found == name:
+                self.name, self.content = name, content()
+                return self.content
+        return None
+
+
+@lru_cache(maxsize=1)
+def _walk(archive: Path, modified: int) -> _Walk:
+    """The walk through the archive that was asked for last; `modified` tells a file that was replaced."""
+    return _Walk(archive)
 
 
 def _contents(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
