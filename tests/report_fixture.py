@@ -167,8 +167,8 @@ def _classes(rng: np.random.Generator, runs: pd.DataFrame, classes: Sequence[str
     for key in _groups(runs):
         for name, n in _sizes(classes).items():
             f1 = float(np.clip(_skill(key[1], key[2]) + rng.normal(0, 0.08), 0, 1))
-            rows.append((*key, name, n / 5, f1, f1, f1, f1 - 0.05, None if f1 < 0.1 else 0.9))
-    return pd.DataFrame(rows, columns=[*AXES, "class", "n", "precision", "recall", "f1", "mcc", "auroc"])
+            rows.append((*key, name, n / 5, f1, f1, f1, f1 - 0.05, *[None if f1 < 0.1 else 0.9] * 2))
+    return pd.DataFrame(rows, columns=[*AXES, "class", "n", "precision", "recall", "f1", "mcc", "auroc", "auprc"])
 
 
 def _confusion(rng: np.random.Generator, runs: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
@@ -207,6 +207,7 @@ def _facts(folder: Path, name: str, splits: Sequence[str], classes: Sequence[str
         **{"data": name, "title": "Where proteins go", "task": task, "alphabet": "protein", "n": n},
         **{"excluded": {"ambiguous letters": 14, "duplicate sequence": 3}, "classes": counts},
         **{"labels_per_sequence": 1.0 if task == "multiclass" else 1.4, "max_length": 500, "n_longer": 57},
+        **{"unit": "residues", "kept": "ends"},
         **{"length": {"min": 31, "median": 284.0, "max": 1960}, "licence": "CC BY 4.0"},
         "citation": "Doe & Roe (2020) Journal of Examples 1, 2-3",
         "unused": {"location that is no class: Melanosome": 5},

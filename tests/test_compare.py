@@ -108,7 +108,7 @@ def test_golden_tables(golden: list[Path], tmp_path: Path) -> None:
     assert counts["b"].tolist() == [0, 2, 1, 1]
 
     classes = found["classes"]
-    assert list(classes)[3:] == ["class", "n", "precision", "recall", "f1", "mcc", "auroc"]
+    assert list(classes)[3:] == ["class", "n", "precision", "recall", "f1", "mcc", "auroc", "auprc"]
     row = classes.iloc[0]
     assert (row["class"], row["n"]) == ("in", 2)
     assert row["recall"] == pytest.approx((1 + 1 / 2) / 2)

@@ -59,7 +59,7 @@ def test_multiclass(tmp_path: Path) -> None:
     assert report["validation"]["auroc"] is None  # one class only
     assert report["thresholds"] is None
     assert report["per_class"][0] == pytest.approx(
-        {"class": "in", "n": 1, "precision": 0.5, "recall": 1, "f1": 2 / 3, "mcc": 0.5, "auroc": 1}
+        {"class": "in", "n": 1, "precision": 0.5, "recall": 1, "f1": 2 / 3, "mcc": 0.5, "auroc": 1, "auprc": 1}
     )
     assert report["confusion"] == [
         {"actual": "in", "predicted": "in", "count": 1},
@@ -98,6 +98,7 @@ def test_a_class_never_seen_in_test_is_null_not_zero(tmp_path: Path) -> None:
         "f1": None,
         "mcc": None,
         "auroc": None,
+        "auprc": None,
     }
 
 

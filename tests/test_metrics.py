@@ -283,3 +283,19 @@ def test_metrics_do_not_import_heavy_libraries() -> None:
     code = "import sys, unrolled.evaluate; print({'sklearn', 'scipy', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_areas_of_two_classes_are_what_others_call_auroc_and_auprc_of_the_positive_class() -> None:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    rng = np.random.default_rng(0)
+    died = rng.random(300) < 0.14
+    p = np.clip(0.2 + 0.2 * died + rng.normal(0, 0.15, 300), 0.001, 0.999).round(2)
+    scores = decide("multiclass", np.stack([p, 1 - p], axis=1), np.stack([died, ~died], axis=1))
+    table, all_once = metrics.class_table(scores), np.ones((1, 300))
+    assert metrics.auroc(scores, all_once)[0] == pytest.approx(roc_auc_score(died, p))
+    np.testing.assert_allclose(table["auroc"], roc_auc_score(died, p))
+    np.testing.assert_allclose(
+        table["auprc"], [average_precision_score(died, p), average_precision_score(~died, 1 - p)]
+    )
+    assert metrics.auprc(scores, all_once)[0] == pytest.approx(table["auprc"].mean())

@@ -232,7 +232,7 @@ def _gather(runs: list[Run], part: str, columns: list[str]) -> pd.DataFrame:
 
 def _classes_table(runs: list[Run]) -> pd.DataFrame:
     """Means over runs; undefined numbers are left out."""
-    numbers = ["n", "precision", "recall", "f1", "mcc", "auroc"]
+    numbers = ["n", "precision", "recall", "f1", "mcc", "auroc", "auprc"]
     frame = _gather(runs, "per_class", ["class", *numbers]).astype(dict.fromkeys(numbers, "float64"))
     return frame.groupby([*MODEL, "class"], sort=False, as_index=False).mean()
 

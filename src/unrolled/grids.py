@@ -109,7 +109,7 @@ def _reading(row: Mapping[Any, Any]) -> Cell:
 
 def by_class(tables: Tables) -> Grid:
     """Scores of single classes."""
-    numbers = ["precision", "recall", "f1", "mcc", "auroc"]
+    numbers = ["precision", "recall", "f1", "mcc", "auroc", "auprc"]
     rows = [
         [*_cells(row, "split", "model", "class"), _cell(row["n"], 0), *_cells(row, *numbers)]
         for row in tables.frames["classes"].to_dict("records")
@@ -163,7 +163,7 @@ def leakage(tables: Tables) -> Grid:
             _cell(split),
             _cell(100 * one["share_above"], 2),
             _cell(one["above_threshold"], 0),
-            _cell(100 * one["max_identity"], 1),
+            _cell(math.nan if one["max_identity"] is None else 100 * one["max_identity"], 1),
             _cell(f"{one['definition']}, {100 * one['threshold']:g}\u00a0%"),
             _cell(one["statement"]),
         ]

@@ -154,9 +154,14 @@ def _auroc(p: Array, y: Bools, Wt: Array) -> Array:
 
 def auprc(scores: Scores, W: Array) -> Array:
     """Average precision, one class against the rest, mean over the classes with both outcomes."""
+    return mean_defined(class_auprc(scores, W))
+
+
+def class_auprc(scores: Scores, W: Array) -> Array:
+    """The average precision of each class: (R, K), NaN for a class with one outcome; by chance it is its share."""
     Wt = np.ascontiguousarray(W.T)
     each = [_average_precision(p, y, Wt) for p, y in zip(scores.p.T, scores.truth.T, strict=True)]
-    return mean_defined(np.stack(each, axis=1))
+    return np.stack(each, axis=1)
 
 
 def _average_precision(p: Array, y: Bools, Wt: Array) -> Array:
@@ -222,9 +227,10 @@ def confusion(scores: Scores) -> npt.NDArray[np.int64]:
 
 
 def class_table(scores: Scores) -> dict[str, Array]:
-    """n, precision, recall, f1, mcc, auroc of each class against the rest: each (K,)."""
-    n = scores.truth.sum(0).astype(np.float64)
-    return {"n": n, **rates(scores, scores.n), "auroc": class_auroc(scores, np.ones((1, scores.n)))[0]}
+    """n, precision, recall, f1, mcc, auroc, auprc of each class against the rest: each (K,)."""
+    n, once = scores.truth.sum(0).astype(np.float64), np.ones((1, scores.n))
+    areas = {"auroc": class_auroc(scores, once)[0], "auprc": class_auprc(scores, once)[0]}
+    return {"n": n, **rates(scores, scores.n), **areas}
 
 
 def rates(scores: Decided, n: int) -> dict[str, Array]:

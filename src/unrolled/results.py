@@ -29,7 +29,7 @@ COLUMNS = {
     "splits": "data model metric split other difference low high",
     "bands": "data split model definition band metric mean low high n sequences",
     "history": "data split model fold seed epoch train_loss val_loss grad_norm_mean clipped_share",
-    "classes": "data split model class n precision recall f1 mcc auroc",
+    "classes": "data split model class n precision recall f1 mcc auroc auprc",
     "confusion": "data split model actual predicted count",
     "calibration": "data split model confidence accuracy n",
     "points": "data split model true_value predicted_value",

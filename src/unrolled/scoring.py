@@ -122,7 +122,7 @@ class Scoring:
         return dict(zip(info["classes"], best.tolist(), strict=True))
 
     def per_class(self, scores: Any) -> dict[str, Array]:
-        """n, precision, recall, f1, mcc, auroc of each class: each (K,); {} where there are no classes."""
+        """n, precision, recall, f1, mcc, auroc, auprc of each class: each (K,); {} where there are no classes."""
         return metrics.class_table(scores)
 
     def confusion(self, scores: Any) -> Any:
@@ -203,7 +203,8 @@ class PositionScoring(Scoring):
 
     def per_class(self, scores: PositionScores) -> dict[str, Array]:
         n = scores.counts.sum((0, 2))
-        return {"n": n, **metrics.rates(scores, scores.n), "auroc": np.full(len(n), np.nan)}
+        unknown = dict.fromkeys(("auroc", "auprc"), np.full(len(n), np.nan))
+        return {"n": n, **metrics.rates(scores, scores.n), **unknown}
 
     def confusion(self, scores: Any) -> Any:
         return position_metrics.confusion(scores)
