@@ -16,13 +16,13 @@ from unrolled.objectives import UNKNOWN
 class Batch(NamedTuple):
     """B sequences padded on the right with 0."""
 
-    tokens: Tensor  # (B, T) int64
+    tokens: Tensor  # (B, T) int64 symbols; of series the steps (B, T, 3 d) float32
     lengths: Tensor  # (B,) int64, true lengths
     targets: Tensor  # (B, K) float32; with a label a position (B, T) int64, UNKNOWN in the padding
 
 
 def mask(lengths: Tensor, T: int) -> Tensor:
-    """The padding mask M of the lecture: (B, T) bool, True where position t holds a residue."""
+    """The padding mask M of the lecture: (B, T) bool, True where position t holds a symbol or a step."""
     return torch.arange(T, device=lengths.device) < lengths[:, None]
 
 
@@ -30,12 +30,13 @@ class Encoded(Dataset[Batch]):
     """Encoded sequences in memory; indexed with a list of rows it gives one whole padded batch.
 
     Args:
-        sequences: N arrays (T,) of symbols.
+        sequences: N arrays (T,) of symbols, or (T, 3 d) of steps.
         targets: (N, K), or N arrays (T,) of classes.
     """
 
-    def __init__(self, sequences: list[NDArray[np.uint8]], targets: NDArray[Any] | list[NDArray[np.int64]]):
-        self.sequences = [torch.from_numpy(s.astype(np.int64)) for s in sequences]
+    def __init__(self, sequences: list[NDArray[Any]], targets: NDArray[Any] | list[NDArray[np.int64]]):
+        symbols = sequences[0].dtype.kind == "u" if sequences else True
+        self.sequences = [torch.from_numpy(s.astype(np.int64) if symbols else s) for s in sequences]
         self.lengths = torch.tensor([len(s) for s in sequences])
         self.targets: Tensor | list[Tensor] = (
             list(map(torch.from_numpy, targets))

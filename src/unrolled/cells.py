@@ -82,6 +82,41 @@ def gru_after(
     return z_t * h + (1 - z_t) * candidate
 
 
+def decay(delta: Tensor, W: Tensor, b: Tensor) -> Tensor:
+    """gamma_t = exp(-max(0, W delta_t + b)), in (0, 1]: what is left after a time delta (Che et al. 2018, eq. 10)."""
+    return torch.exp(-torch.relu(linear(delta, W, b)))
+
+
+def gru_d(
+    x: Tensor,
+    m: Tensor,
+    delta: Tensor,
+    h: Tensor,
+    w_x: Tensor,
+    b_x: Tensor,
+    W_gamma: Tensor,
+    b_gamma: Tensor,
+    W_r: Tensor,
+    b_r: Tensor,
+    W_z: Tensor,
+    b_z: Tensor,
+    W_h: Tensor,
+    b_h: Tensor,
+) -> Tensor:
+    """GRU-D (Che et al. 2018, doi:10.1038/s41598-018-24271-9): a GRU over values, gaps and the time that passed.
+
+    x (B, d) are the last measured values, m (B, d) is 1 where they were measured at this step, delta (B, d) the time
+    since the measurement before. Values are standardised, so that the mean which old ones decay to is 0. Each
+    variable has its own decay, w_x and b_x (d,). The state decays by W_gamma (d_h, d), b_gamma (d_h,). The other W
+    act on [h_{t-1}, x_t, m_t] and have the shape (d_h, d_h + 2 d). z_t near 1 keeps, as in the lecture's GRU; in
+    the paper it is 1 - z_t.
+    """
+    gamma_x = decay(delta, torch.diag(w_x), b_x)
+    x_t = m * x + (1 - m) * gamma_x * x  # eq. 11, the mean being 0
+    h_t = decay(delta, W_gamma, b_gamma) * h  # eq. 12
+    return gru(torch.cat([x_t, m], dim=-1), h_t, W_r, b_r, W_z, b_z, W_h, b_h)
+
+
 def min_gru(x: Tensor, h: Tensor, W_z: Tensor, b_z: Tensor, W_h: Tensor, b_h: Tensor) -> Tensor:
     """minGRU (Feng et al. 2024): neither gate nor candidate sees h_{t-1}; here z_t near 1 keeps, as in the GRU."""
     z_t = torch.sigmoid(linear(x, W_z, b_z))

@@ -19,6 +19,8 @@ from unrolled.errors import UnrolledError
 from unrolled.layers import Direction, Recurrent
 from unrolled.packing import Plan
 
+FADE = 0.1  # of GRU-D: how fast values and states fade before anything is learned, for a variable's mean time gap
+
 
 class RNN(Recurrent):
     """h_t = phi(W_h h_{t-1} + W_x x_t + b), phi = tanh; or the identity, whose gradients are powers of W_h."""
@@ -79,6 +81,54 @@ class GRU(Recurrent):
     @classmethod
     def from_torch(cls, module: nn.RNNBase, **settings: Any) -> Self:
         return super().from_torch(module, **{"reset": "after"} | settings)
+
+
+class GRUD(Recurrent):
+    """GRU-D (Che et al. 2018): a GRU over series with gaps, in which what was measured and what is known fade away.
+
+    It reads steps [x, m, delta] (N, 3 d), the last measured values, the mask and the time since: a network's input
+    layer must hand on all three (`fill: forward`, `mask` and `delta`, the default). It has one layer and reads
+    forward, as time runs. Little fades before anything is learned (`FADE`), but a little does: a decay that starts at
+    1 for any gap would have no gradient to leave it.
+    """
+
+    gates = ("r", "z", "h")
+    cell = scan.GRU_D
+
+    def __init__(self, d_in: int, d_h: int = 64, *, layers: int = 1, bidirectional: bool = False, **settings: Any):
+        if d_in % 3:
+            raise UnrolledError(
+                "GRU-D reads values, mask and gaps: set `steps: {fill: forward, mask: true, delta: true}`"
+            )
+        if layers != 1 or bidirectional:
+            raise UnrolledError("GRU-D has one layer and reads as time runs: set `layers: 1`, `bidirectional: false`")
+        super().__init__(d_in, d_h, **settings)
+        d = d_in // 3
+        self.w_x, self.b_x = nn.Parameter(torch.full((d,), FADE)), nn.Parameter(torch.zeros(d))
+        self.W_gamma, self.b_gamma = nn.Parameter(torch.empty(d_h, d)), nn.Parameter(torch.zeros(d_h))
+        nn.init.uniform_(self.W_gamma, 0, 2 * FADE / d)
+
+    def _direction(self, width: int) -> Direction:
+        return Direction(type(self), 2 * width // 3, self.d_h)
+
+    def _layer(
+        self,
+        engine: str,
+        plan: Plan,
+        y: Tensor,
+        directions: Sequence[Direction],
+        start: list[Tensor],
+        probe: scan.Probe | None,
+    ) -> tuple[Tensor, list[Tensor]]:
+        x, m, delta = y.chunk(3, dim=1)
+        gamma_x = torch.exp(-torch.relu(delta * self.w_x + self.b_x))  # (N, d)
+        gamma_h = torch.exp(-torch.relu(nn.functional.linear(delta, self.W_gamma, self.b_gamma)))  # (N, d_h)
+        read = torch.cat([x * (m + (1 - m) * gamma_x), m], dim=1)  # (N, 2 d)
+        weights = [direction.weights() for direction in directions]
+        h, final, _ = scan.layer(
+            self.cell, plan, read, start[0], None, weights, window=self.window, probe=probe, decay=gamma_h
+        )
+        return h, [final]
 
 
 class _Minimal(Recurrent):

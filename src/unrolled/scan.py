@@ -36,6 +36,7 @@ class Recurrence:
     recurrent: int
     cell: bool = False  # keeps C_t
     reset: bool = False  # keeps r_t * h_{t-1}, which the last block of W_h multiplies
+    decay: bool = False  # h_{t-1} is multiplied by a given factor before anything sees it
     linear: bool = False  # the RNN without its tanh
 
 
@@ -44,6 +45,7 @@ LINEAR_RNN = Recurrence("rnn", 1, 0, 1, linear=True)
 LSTM = Recurrence("lstm", 4, 0, 4, cell=True)  # f, i, C~, o
 GRU = Recurrence("gru", 3, 0, 3, reset=True)  # r, z, h~
 GRU_AFTER = Recurrence("gru_after", 4, 1, 3)  # a = q, r, z, h~; W_h = q, r, z; W_x = r, z, h~
+GRU_D = Recurrence("gru", 3, 0, 3, reset=True, decay=True)
 MINIMAL = Recurrence("linear", 2, 0, 0)  # f, u
 CUDNN = (RNN, LSTM, GRU_AFTER)  # cuDNN's equations
 
@@ -66,6 +68,9 @@ class Work:
     cell: Tensor = ABSENT  # (N, H) C_t
     C0: Tensor = ABSENT  # (B, H)
     reset: Tensor = ABSENT  # (N, H) r_t * h_{t-1}
+    decay: Tensor = ABSENT  # (N, H) gamma_t
+    decayed: Tensor = ABSENT  # (N, H) gamma_t * h_{t-1}
+    ddecay: Tensor = ABSENT  # (N, H) dL/dgamma_t
     dout: Tensor = ABSENT  # (N, H) dL/dh_t from above
     da: Tensor = ABSENT  # (n, columns * H) of the steps that are gone over at a time
     dh: Tensor = ABSENT  # (B, H) dL/dh_T, then dL/dh_0
@@ -111,6 +116,8 @@ def engine(cell: Recurrence, x: Tensor, *, plain: bool, free: bool) -> str:
         plain: full BPTT, and nobody looks on.
         free: the initial state is 0 and the final one is not needed.
     """
+    if cell.decay:
+        return "pytorch"
     if _forced:
         return _forced[-1]
     if x.device.type == "cpu" and x.dtype in kernel.SUFFIX and kernel.library() is not None:
@@ -123,32 +130,33 @@ def engine(cell: Recurrence, x: Tensor, *, plain: bool, free: bool) -> str:
 CHUNK = 2**18  # numbers of `a` or `da` in the steps that are gone over at a time: as many as a second cache holds
 
 
-def _kernel_fits(x: Tensor) -> bool:
-    return engine(RNN, x, plain=False, free=False) == "kernel"
+def _kernel_fits(cell: Recurrence, x: Tensor) -> bool:
+    return engine(cell, x, plain=False, free=False) == "kernel"
 
 
-def _chunks(plan: Plan, x: Tensor, width: int) -> list[tuple[int, int]]:
-    """How many steps to go over at a time, as begins and ends; `width` numbers of each row are in hand.
+def _chunks(cell: Recurrence, plan: Plan, x: Tensor, H: int) -> list[tuple[int, int]]:
+    """How many steps to go over at a time, as begins and ends.
 
     What else there is to do with the steps of a chunk is done while their rows are in the cache. On several threads
     all steps are gone over in one go: waking them for the products of every chunk would take longer.
     """
     steps = len(plan.first) - 1
-    in_cache = _kernel_fits(x) and torch.get_num_threads() == 1
-    size = max(1, CHUNK // (width * max(plan.B, 1)) if in_cache else steps)
+    in_cache = _kernel_fits(cell, x) and torch.get_num_threads() == 1
+    size = max(1, CHUNK // (cell.columns * H * max(plan.B, 1)) if in_cache else steps)
     return [(begin, min(begin + size, steps)) for begin in range(0, steps, size)]
 
 
-def _walk(name: str, works: Sequence[Work]) -> Callable[[int, int], None]:
-    """What goes over steps begin to end of every direction."""
-    return kernel.Walk(name, works) if _kernel_fits(works[0].out) else stepwise.Walk(name, works)
+def _walk(cell: Recurrence, way: str, works: Sequence[Work]) -> Callable[[int, int], None]:
+    """What goes over steps begin to end of every direction, `forward` or `backward`."""
+    name = f"{cell.name}_{way}"
+    return kernel.Walk(name, works) if _kernel_fits(cell, works[0].out) else stepwise.Walk(name, works)
 
 
 class _Layer(torch.autograd.Function):
     """One layer in one or two directions: x (N, d_in) -> h (N, D * H), final h (D, B, H), final C (D, B, H)."""
 
     @staticmethod
-    def forward(ctx, cell, plan, window, probe, x, h0, C0, *weights):  # type: ignore[no-untyped-def]
+    def forward(ctx, cell, plan, window, probe, decay, x, h0, C0, *weights):  # type: ignore[no-untyped-def]
         D, _, H = h0.shape
         h0, C0 = h0.contiguous(), None if C0 is None else C0.contiguous()
         out = x.new_empty(plan.N, D * H)
@@ -159,10 +167,11 @@ class _Layer(torch.autograd.Function):
             work = Work(plan, d == 1, window, cell.linear, h, h0[d], a, W_h.contiguous())
             work.cell, work.C0 = (x.new_empty(plan.N, H), C0[d]) if cell.cell else (ABSENT, ABSENT)
             work.reset = x.new_empty(plan.N, H) if cell.reset else ABSENT
+            work.decay, work.decayed = (decay, x.new_empty(plan.N, H)) if cell.decay else (ABSENT, ABSENT)
             works.append(work)
             inputs.append((W_x.t(), b, rest))
-        walk = _walk(f"{cell.name}_forward", works)
-        for steps in _chunks(plan, x, cell.columns * H):
+        walk = _walk(cell, "forward", works)
+        for steps in _chunks(cell, plan, x, H):
             for work, (W_xt, b, rest) in zip(works, inputs, strict=True):
                 rows = work.rows(*steps)
                 torch.addmm(b, x[rows], W_xt, out=work.a[rows, cell.inputs * H :])
@@ -171,8 +180,8 @@ class _Layer(torch.autograd.Function):
             walk(*steps)
         finals = [plan.final(w.out, w.h0, reversed=w.reversed) for w in works]
         finals_C = [plan.final(w.cell, w.C0, reversed=w.reversed) for w in works] if cell.cell else []
-        kept = [(None if cell.columns == 1 else w.a, w.cell, w.reset) for w in works]
-        ctx.save_for_backward(x, out, h0, C0, *weights, *(array for group in kept for array in group))
+        kept = [(None if cell.columns == 1 else w.a, w.cell, w.reset, w.decayed) for w in works]
+        ctx.save_for_backward(x, out, h0, C0, decay, *weights, *(array for group in kept for array in group))
         ctx.cell, ctx.plan, ctx.window, ctx.probe = cell, plan, window, probe
         ctx.set_materialize_grads(False)
         if probe is not None:
@@ -183,31 +192,33 @@ class _Layer(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, dout, dh, dC):  # type: ignore[no-untyped-def]
         cell, plan, probe = ctx.cell, ctx.plan, ctx.probe
-        x, out, h0, C0, *saved = ctx.saved_tensors
+        x, out, h0, C0, decay, *saved = ctx.saved_tensors
         D, _, H = h0.shape
-        kept = saved[-3 * D :]
-        weights = _grouped(saved[: -3 * D], D)
+        kept = saved[-4 * D :]
+        weights = _grouped(saved[: -4 * D], D)
         dout = torch.zeros_like(out) if dout is None else dout.contiguous()
         dh = torch.zeros_like(h0) if dh is None else dh.clone(memory_format=torch.contiguous_format)
         if cell.cell:
             dC = torch.zeros_like(C0) if dC is None else dC.clone(memory_format=torch.contiguous_format)
-        chunks = _chunks(plan, x, cell.columns * H)
+        chunks = _chunks(cell, plan, x, H)
         n = max((_most_rows(plan, steps) for steps in chunks), default=0)
         works = []
         for d, (_, W_h, *_) in enumerate(weights):
-            a, C, reset = kept[3 * d : 3 * d + 3]
+            a, C, reset, decayed = kept[4 * d : 4 * d + 4]
             part = slice(d * H, (d + 1) * H)
             work = Work(plan, d == 1, ctx.window, cell.linear, out[:, part], h0[d], a, W_h.contiguous(), C)
             work.C0, work.dC = (C0[d], dC[d]) if cell.cell else (ABSENT, ABSENT)
             work.reset, work.dout, work.dh = reset, dout[:, part], dh[d]
             work.da = x.new_empty(n, cell.columns * H)
+            if cell.decay:
+                work.decay, work.decayed, work.ddecay = decay, decayed, torch.empty_like(decay)
             if probe is not None:
                 work.norm_h = x.new_empty(plan.N)
                 work.norm_C = x.new_empty(plan.N) if cell.cell else ABSENT
             works.append(work)
-        dx = torch.zeros_like(x) if ctx.needs_input_grad[4] else None
+        dx = torch.zeros_like(x) if ctx.needs_input_grad[5] else None
         sums = [_Gradients(cell, x, work, *w) for work, w in zip(works, weights, strict=True)]
-        walk = _walk(f"{cell.name}_backward", works)
+        walk = _walk(cell, "backward", works)
         for steps in reversed(chunks):
             walk(*steps)
             for each in sums:
@@ -215,7 +226,7 @@ class _Layer(torch.autograd.Function):
         if probe is not None:
             probe.works[:] = works
         grads = [grad for each in sums for grad in each.of_weights()]
-        return (None, None, None, None, dx, dh, dC if cell.cell else None, *grads)
+        return (None, None, None, None, works[0].ddecay, dx, dh, dC if cell.cell else None, *grads)
 
 
 def _most_rows(plan: Plan, steps: tuple[int, int]) -> int:
@@ -228,7 +239,9 @@ class _Gradients:
 
     def __init__(self, cell: Recurrence, x: Tensor, work: Work, W_x: Tensor, W_h: Tensor, b: Tensor, *b_q: Tensor):
         self.cell, self.work, self.x, self.W_x = cell, work, x, W_x
-        self.before = work.plan.previous(work.out, work.h0, reversed=work.reversed)  # (N, H) h_{t-1}
+        self.before = work.decayed  # (N, H) what W_h multiplied: h_{t-1}, or what is left of it
+        if self.before is None:
+            self.before = work.plan.previous(work.out, work.h0, reversed=work.reversed)
         self.W_xt, self.W_ht = (torch.zeros_like(W.t(), memory_format=torch.contiguous_format) for W in (W_x, W_h))
         self.b = [torch.zeros_like(each) for each in (b, *b_q)]
 
@@ -268,6 +281,7 @@ def layer(
     *,
     window: int = 0,
     probe: Probe | None = None,
+    decay: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """One recurrent layer over a packed batch.
 
@@ -280,13 +294,14 @@ def layer(
         weights: per direction W_x (. * H, d_in), W_h (. * H, H), b (. * H), and b_q (H) for GRU_AFTER.
         window: truncated BPTT within windows of so many positions; 0 for full BPTT.
         probe: is given the gates and the gradients through time.
+        decay: (N, H), of GRU_D, which has one direction: what h_{t-1} is multiplied by.
 
     Returns:
         h (N, D * H), packed; final h (D, B, H); final C (D, B, H) or None.
     """
     flat = [w for group in weights for w in group]
     result: tuple[Tensor, Tensor, Tensor | None]
-    result = _Layer.apply(cell, plan, window, probe, x, h0, C0, *flat)  # type: ignore[no-untyped-call]
+    result = _Layer.apply(cell, plan, window, probe, decay, x, h0, C0, *flat)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -296,7 +311,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx, plan, window, probe, reversed, a, h0):  # type: ignore[no-untyped-def]
         work = Work(plan, reversed, window, False, a.new_empty(plan.N, h0.shape[1]), h0.contiguous(), a.contiguous())
-        _walk("linear_forward", [work])(0, len(plan.first) - 1)
+        _walk(MINIMAL, "forward", [work])(0, len(plan.first) - 1)
         ctx.save_for_backward(work.a, work.out, work.h0)
         ctx.plan, ctx.window, ctx.probe, ctx.reversed = plan, window, probe, reversed
         ctx.set_materialize_grads(False)
@@ -315,7 +330,7 @@ class _Linear(torch.autograd.Function):
         if ctx.probe is not None:
             work.norm_h = a.new_empty(ctx.plan.N)
             ctx.probe.works[int(ctx.reversed)] = work
-        _walk("linear_backward", [work])(0, len(ctx.plan.first) - 1)
+        _walk(MINIMAL, "backward", [work])(0, len(ctx.plan.first) - 1)
         return None, None, None, None, work.da, work.dh
 
 

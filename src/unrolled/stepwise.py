@@ -164,6 +164,8 @@ def gru_forward(work: "Work") -> None:
     gates, W = work.W[: 2 * H].t().contiguous(), work.W[2 * H :].t().contiguous()
     for step in _steps(work):
         a, before = work.a[step.rows], step.previous(work.out, work.h0)
+        if work.decay is not None:
+            before = torch.mul(before, work.decay[step.rows], out=work.decayed[step.rows])
         r, z = a[:, : 2 * H].addmm_(before, gates).sigmoid_().chunk(2, 1)
         kept = torch.mul(r, before, out=work.reset[step.rows])
         n = a[:, 2 * H :].addmm_(kept, W).tanh_()
@@ -175,7 +177,8 @@ def gru_backward(work: "Work") -> None:
     gates, W = work.W[: 2 * H], work.W[2 * H :]
     for rows, block in _unread(work):
         r, z, n = torch.split(work.a[rows], H, 1)
-        before = _previous(work, work.out, work.h0, block)
+        came = _previous(work, work.out, work.h0, block)
+        before = came if work.decay is None else work.decayed[rows]
         dr, dz, dn = torch.split(work.da[rows], H, 1)  # the local derivatives, then times dh_t
         torch.mul(r * (1 - r), before, out=dr)
         torch.mul(z * (1 - z), before - n, out=dz)
@@ -187,7 +190,12 @@ def gru_backward(work: "Work") -> None:
             da[:, :H].mul_(d)
             dh.mul_(work.a[step.rows, H : 2 * H]).addcmul_(d, work.a[step.rows, :H])
             dh.addmm_(da[:, : 2 * H], gates)
+            if work.decay is not None:
+                work.ddecay[step.rows] = dh
+                dh.mul_(work.decay[step.rows])
             _cut(work, step)
+        if work.decay is not None:
+            work.ddecay[rows] *= came
 
 
 def gru_after_forward(work: "Work") -> None:
