@@ -70,6 +70,65 @@ def test_a_model_of_whole_sequences_cannot_label_positions(deck):
         deck.matrix(CONFIG | {"metric": "accuracy", "matrix": matrix | {"model": ["fixed"]}}, "config.yaml")
 
 
+NUMBERS = {"data": ["physionet2012"], "split": ["stay"], "model": ["gru"], "fold": [0], "seed": [0]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"split": ["homology30"]},
+            r"split 'homology30' \(group: homology, identity\) is not for numbers, which data 'phy",
+        ),
+        ({"split": ["cluster30"]}, r"split 'cluster30' \(group: cluster, identity\) is not for numbers"),
+        ({"model": ["kmer"]}, r"model 'kmer' \(estimator: kmer\) is not for numbers"),
+        ({"model": ["besthit"]}, r"model 'besthit' \(estimator: besthit\) is not for numbers"),
+        ({"model": ["linear"]}, r"model 'linear' \(embedding: one_hot\) is not for numbers"),
+        (
+            {"data": ["demo"], "split": ["random"], "model": ["boosting"]},
+            r"\(estimator: boosting\) is not for letters",
+        ),
+        (
+            {"data": ["demo"], "split": ["random"], "model": ["grud"]},
+            r"model 'grud' \(target: unrolled\.recurrent\.GRUD, steps\) is not for letters, which data 'demo' holds",
+        ),
+        ({"data": ["demo"], "split": ["random"], "model": ["gru_mean"]}, r"'gru_mean' \(steps\) is not for letters"),
+    ],
+)
+def test_what_is_not_for_the_kind_of_input_is_refused_before_any_job(deck, changes, message):
+    with pytest.raises(UnrolledError, match=message) as caught:
+        deck.matrix(CONFIG | {"metric": "auroc", "matrix": NUMBERS | changes}, "config.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_are_not_generated(deck):
+    edit(deck.path("data", "physionet2012"), task="generation")
+    with pytest.raises(UnrolledError, match="holds numbers, for which there is no task 'generation'"):
+        deck.matrix(CONFIG | {"metric": "perplexity", "matrix": NUMBERS}, "config.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("demo", {"variables": ["HR"]}, "variables has no meaning beside the other keys"),
+        ("demo", {"time": {"unit": "h"}}, "time has no meaning beside the other keys"),
+        ("ecg5000", {"strands": 2}, "strands has no meaning beside the other keys"),
+        ("ecg5000", {"format": "fasta"}, "format: 'fasta' is not one of"),
+        ("ecg5000", {"variables": ...}, "lacks the key 'variables'"),
+        ("ecg5000", {"variables": ["a", "b"]}, "variables: "),
+        ("physionet2012", {"columns": {"variable": "x", "time": "t"}}, "columns: 'value' is a dependency of"),
+        ("physionet2012", {"columns": {"id": "x"}}, "columns lacks the key 'time'"),
+        ("physionet2012", {"time": {"bin": 0}}, "time.bin: 0 is less than or equal to the minimum"),
+        ("uci_splice", {"columns": {"id": "x", "target": "y"}}, "columns lacks the key 'sequence'"),
+        ("uci_splice", {"columns": {"id": "x", "sequence": "y"}}, "columns lacks the key 'target'"),
+    ],
+)
+def test_keys_of_another_kind_of_data_are_refused(deck, name, changes, message):
+    edit(deck.path("data", name), **changes)
+    with pytest.raises(UnrolledError, match=message):
+        deck.card("data", name)
+
+
 def test_cells_cross_the_axes_in_the_order_written():
     matrix = {"data": ["d"], "split": ["s2", "s1"], "model": ["m"], "fold": [0], "seed": [3, 1]}
     assert cells(matrix, {"m": {"kind": "neural"}}) == [

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from test_train import ROOT, buried, composition, trained, write_material
-from unrolled import predict as asking
+from unrolled import questions
 from unrolled.errors import UnrolledError
 from unrolled.predict import predict
 from unrolled.simulate import simulate
@@ -50,7 +50,7 @@ def asked(run: Path, fasta: Path) -> tuple[pd.DataFrame, list[str]]:
 
 def test_the_answers_are_those_of_the_run(run, tmp_path, monkeypatch):
     folder, table = run
-    monkeypatch.setattr(asking, "CHUNK", 7)
+    monkeypatch.setattr(questions, "CHUNK", 7)
     expected = pd.read_parquet(folder / "predictions.parquet").query("part == 'test'")
     letters = table.set_index("id")["sequence"]
     answers, said = asked(folder, write_fasta(tmp_path / "new.fasta.gz", {i: letters[i] for i in expected["id"]}))

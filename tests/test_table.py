@@ -146,6 +146,8 @@ def test_summary_is_plain_json():
         "length": {"min": 2, "median": 3.0, "max": 4},
         "max_length": 3,
         "n_longer": 1,
+        "unit": "residues",
+        "kept": "ends",
         "licence": "CC0",
         "citation": "nobody",
     }

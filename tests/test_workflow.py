@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from series_fixture import CARD, stays, write_long
 from uniprot_service import MIRROR, Entry, serve, service, status, swissprot, written, yeast
 from unrolled.simulate import simulate
 
@@ -314,6 +315,32 @@ def test_ones_own_fasta_and_labels_run_with_one_card(tmp_path):
     done = snakemake(project)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(pd.read_csv(project / "results/mine/tables/runs.csv")) == 2
+
+
+def test_ones_own_series_run_with_one_card(tmp_path):
+    project = copy_project(tmp_path)
+    make_small(project)
+    edit_encoder = project / "config/model/grud.yaml"
+    edit_encoder.write_text(edit_encoder.read_text().replace("d_h: 64", "d_h: 8"))
+    table = stays(90)
+    write_long(project / "charts.csv", table)
+    outcomes = table[["id", "target", "patient"]].rename(columns={"id": "stay", "target": "end", "patient": "group"})
+    outcomes.to_csv(project / "outcomes.csv", index=False)
+    labels = {"path": "outcomes.csv", "id": "stay", "target": "end"}
+    card = CARD | {"files": [{"path": "charts.csv"}], "labels": labels, "keep": ["group"]}
+    (project / "config/data/ward.yaml").write_text(yaml.safe_dump(card))
+    matrix = {"data": ["ward"], "split": ["group"], "model": ["majority", "boosting", "gru", "grud"], "fold": [0]}
+    edit(project / "config/config.yaml", experiment="ward", metric="auroc", matrix=matrix | {"seed": [0]})
+    done = snakemake(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = pd.read_csv(project / "results/ward/tables/runs.csv").set_index("model")["auroc"]
+    assert runs["boosting"] > 0.9 > runs["majority"] == 0.5
+    report = (project / "results/ward/report.html").read_text()
+    certificate = json.loads((project / "results/data/ward/group/certificate.json").read_text())
+    assert certificate["statement"] in report
+    assert "never measured: never" in report
+    assert "no group (group) is in more than one fold" in report
+    assert pd.read_csv(project / "results/ward/tables/bands.csv").empty
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real data in ../shared/data")

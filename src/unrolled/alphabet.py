@@ -5,7 +5,7 @@ errors: they become the unknown symbol, so nothing is invented and no protein is
 Codes: IUPAC-IUB (1984) for amino acids, NC-IUB (1985, Cornish-Bowden) for nucleotides.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from string import ascii_lowercase, ascii_uppercase
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unrolled.errors import UnrolledError
+from unrolled.errors import UnrolledError, refuse
 
 
 class AlphabetError(UnrolledError):
@@ -101,6 +101,18 @@ class Alphabet:
         if bad.size:
             raise AlphabetError(f"the {self.name} alphabet has codes 0..{self.size - 1}, not {bad[0]}")
         return "".join(self.letters[code - 1] for code in numbers if code)
+
+    def check(self, sequences: Iterable[str], names: Sequence[str]) -> None:
+        """Raise UnrolledError at empty sequences and illegal letters; `names` are the sequences' in messages."""
+        pairs = list(zip(names, sequences, strict=True))
+        remedy = "Remove these records or add their letters."
+        refuse("empty sequences", [name for name, sequence in pairs if sequence == ""], remedy)
+        found = ((name, self.illegal(sequence)) for name, sequence in pairs)
+        refuse(
+            f"letters outside the {self.name} alphabet",
+            (f"{name}: letter {hit[1]!r} at position {hit[0]}" for name, hit in found if hit),
+            f"Legal are {self.legal}, in upper case. Correct the sequences, or the data card's `alphabet`.",
+        )
 
     def illegal(self, sequence: str) -> tuple[int, str] | None:
         """The first illegal letter as (position counted from 1, letter); None if there is none."""

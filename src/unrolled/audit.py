@@ -41,14 +41,15 @@ class Terms(NamedTuple):
 
 
 def folded(table: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
-    """id, sequence and fold of the table's sequences that are in a fold; those that a split removed are in none.
+    """id, sequence, fold and group of the table's sequences that are in a fold; those a split removed are in none.
 
     Raises UnrolledError if the folds are another table's.
     """
     unknown = sorted(set(folds["id"]) - set(table["id"]))
     if unknown:
         raise UnrolledError(f"the folds belong to another table: it has no {', '.join(unknown[:3])}")
-    joined = table[["id", "sequence"]].merge(folds[["id", "fold"]], on="id", validate="one_to_one")
+    placed = folds[[name for name in ("id", "fold", "group") if name in folds]]
+    joined = table[["id", "sequence"]].merge(placed, on="id", validate="one_to_one")
     return joined[joined["fold"] >= 0]
 
 
@@ -94,10 +95,14 @@ def write(folder: Path, certificate: dict[str, Any], nearest: pd.DataFrame) -> N
 
 
 def gate(certificate: dict[str, Any], card: dict[str, Any]) -> None:
-    """Raise UnrolledError, naming the worst pairs, if the split card promises no relatives across folds but has some.
+    """Raise UnrolledError, naming the worst, if the split card promises what its certificate found to be untrue.
 
-    Other splits promise nothing: their certificate says how much they leak.
+    A homology split promises no relatives across folds, one by column whole groups. Other splits promise nothing:
+    their certificate says how much they leak.
     """
+    if card["group"] == "column":
+        remedy = "The folds were changed, or are another table's: make them again with `unrolled folds`."
+        refuse("groups that are in several folds", certificate.get("groups_in_several_folds", []), remedy)
     if card["group"] != "homology" or not certificate["above_threshold"]:
         return
     pairs: dict[frozenset[str], str] = {}  # each of a pair names the other: once is enough

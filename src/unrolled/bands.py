@@ -17,6 +17,7 @@ from unrolled.errors import UnrolledError
 from unrolled.evaluate import point, read_run, require, score
 from unrolled.files import atomic, read_json
 from unrolled.results import BANDS
+from unrolled.series import COPY
 
 EDGES = np.array([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], dtype=np.float32)  # between the BANDS
 COLUMNS = [*MODEL, "definition", "band", "metric", "mean", "low", "high", "n", "sequences"]
@@ -34,14 +35,15 @@ def write(
 
     Args:
         runs: folders of runs; those of splits without an entry in `identities` are left out.
-        identities: identity.parquet by (data, split).
+        identities: identity.parquet by (data, split); where no identity was measured (of numbers) nothing is written.
 
     Raises:
         UnrolledError: a test sequence that an identity.parquet lacks.
     """
     found: dict[int, list[Run]] = {}
     sizes: dict[tuple[int, str, str, str], list[int]] = {}
-    audited = {place: pd.read_parquet(path).set_index("id") for place, path in identities.items()}
+    read = {place: pd.read_parquet(path).set_index("id") for place, path in identities.items()}
+    audited = {place: frame for place, frame in read.items() if not (frame["definition"] == COPY).any()}
     near = {place: frame["max_identity"] for place, frame in audited.items()}
     definitions = {place: frame["definition"].iloc[0] for place, frame in audited.items()}
     for path in runs:

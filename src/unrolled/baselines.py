@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from unrolled import homology, runs, tracking
 from unrolled.alphabet import ALPHABETS
+from unrolled.boosting import Boosting
+from unrolled.choosing import loss
 from unrolled.evaluate import evaluate
 from unrolled.tasks import named
 
@@ -17,16 +19,16 @@ Labels = NDArray[Any]
 
 
 class Baseline(Protocol):
-    """Learns from sequences (N) and targets (N, K); predicts probabilities or numbers (M, K).
+    """Learns from sequences (N texts or `Series`) and targets (N, K); predicts probabilities or numbers (M, K).
 
     With a label for every position, targets are N arrays (T,) of classes, and predictions M arrays (T, K).
     """
 
     parameters: int
 
-    def fit(self, train: list[str], y: Any, validation: list[str], y_validation: Any) -> None: ...
+    def fit(self, train: list[Any], y: Any, validation: list[Any], y_validation: Any) -> None: ...
 
-    def predict(self, sequences: list[str]) -> Any: ...
+    def predict(self, sequences: list[Any]) -> Any: ...
 
 
 class Majority:
@@ -35,11 +37,11 @@ class Majority:
     def __init__(self, task: str):
         self.parameters = 0
 
-    def fit(self, train: list[str], y: Labels, validation: list[str], y_validation: Labels) -> None:
+    def fit(self, train: list[Any], y: Labels, validation: list[Any], y_validation: Labels) -> None:
         self.shares = y.mean(axis=0)  # (K,)
         self.parameters = len(self.shares)
 
-    def predict(self, sequences: list[str]) -> Floats:
+    def predict(self, sequences: list[Any]) -> Floats:
         return np.tile(self.shares, (len(sequences), 1))
 
 
@@ -49,12 +51,12 @@ class PositionMajority:
     def __init__(self, K: int):
         self.parameters = K
 
-    def fit(self, train: list[str], y: list[Labels], validation: list[str], y_validation: list[Labels]) -> None:
+    def fit(self, train: list[Any], y: list[Labels], validation: list[Any], y_validation: list[Labels]) -> None:
         labels = np.concatenate(y)
         counts = np.bincount(labels[labels >= 0], minlength=self.parameters)
         self.shares = counts / counts.sum()  # (K,)
 
-    def predict(self, sequences: list[str]) -> list[Floats]:
+    def predict(self, sequences: list[Any]) -> list[Floats]:
         return [np.tile(self.shares, (len(sequence), 1)) for sequence in sequences]
 
 
@@ -185,20 +187,7 @@ class BestHit:
         return self.rows[key]
 
 
-def loss(p: Floats, y: Labels, task: str) -> float:
-    """What a setting is chosen by, of predictions (N, K) and targets (N, K).
-
-    The mean negative log likelihood (nats) of one- or multi-hot labels; the mean squared error of numbers.
-    """
-    if task == "regression":
-        return float(np.square(p - y).mean())
-    p = np.clip(p, 1e-7, 1 - 1e-7)
-    if task == "multiclass":
-        return float(-np.log((p * y).sum(axis=1)).mean())
-    return float(-np.where(y, np.log(p), np.log1p(-p)).mean())
-
-
-BASELINES = {"majority": Majority, "kmer": Kmer, "besthit": BestHit}
+BASELINES = {"majority": Majority, "kmer": Kmer, "besthit": BestHit, "boosting": Boosting}
 
 
 def build(card: dict[str, Any], task: str, outputs: int, alphabet: str = "protein") -> Baseline:

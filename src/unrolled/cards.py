@@ -30,9 +30,22 @@ METRICS = {  # of each task: those of scoring.py, which would cost every start t
     "labelling": "accuracy chain_accuracy sov macro_f1 mcc log_loss ece",
 }
 WHOLE = {  # baselines, or networks of a fixed length, that cannot answer at every position
+    "boosting": ("labelling",),
     "kmer": ("labelling",),
     "besthit": ("labelling", "generation"),
     "length": ("labelling", "generation"),
+}
+
+LETTERS = {  # what compares or embeds letters, by the key of the card that names it
+    "group": ("cluster", "homology"),
+    "estimator": ("kmer", "besthit"),
+    "embedding": ("learned", "one_hot"),
+    "task": ("generation",),
+}
+NUMBERS = {  # what measures numbers
+    "estimator": ("boosting",),
+    "embedding": ("identity", "linear"),
+    "_target_": ("unrolled.recurrent.GRUD",),
 }
 
 Card = dict[str, Any]
@@ -154,12 +167,21 @@ def _impossible(matrix: Mapping[str, Sequence[Any]], cards: Mapping[str, Mapping
     for (split, card), fold in itertools.product(cards["split"].items(), matrix["fold"]):
         if fold >= card["folds"]:
             yield f"fold {fold} does not exist: split '{split}' has folds 0 to {card['folds'] - 1}"
+    for axis, (data, source) in itertools.product(("split", "model"), cards["data"].items()):
+        for name, card in cards[axis].items():
+            if key := misfit(card, source):
+                yield f"{axis} '{name}' ({key}) is not for {_made_of(source)}, which data '{data}' holds"
+    for data, source in cards["data"].items():
+        if source["alphabet"] == "numeric" and source["task"] in LETTERS["task"]:
+            yield f"data '{data}' holds {_made_of(source)}, for which there is no task '{source['task']}'"
     for (split, card), (data, source) in itertools.product(cards["split"].items(), cards["data"].items()):
         columns = card.get("column", [])
         for column in [columns] if isinstance(columns, str) else columns:
             if column not in source.get("keep", []):
                 yield f"split '{split}' reads column '{column}', but data '{data}' does not list it under `keep:`"
         nucleotide = str(card.get("definition", "")).endswith("-nt")
+        if source["alphabet"] == "numeric":
+            continue
         if "definition" in card and nucleotide != (source["alphabet"] != "protein"):
             named = f"'{card['definition']}', which is not for {source['alphabet']}"
             yield f"split '{split}' computes identity by {named}"
@@ -169,6 +191,23 @@ def _impossible(matrix: Mapping[str, Sequence[Any]], cards: Mapping[str, Mapping
         if source["task"] in WHOLE.get(card.get("estimator", "length" if "length" in encoder else ""), ()):
             asks = f"data '{data}' ({source['task']}) asks at every position"
             yield f"model '{model}' answers once a sequence, but {asks}"
+
+
+def misfit(card: Card, data: Card) -> str:
+    """What of a split or model card is not for the data of a data card, such as "estimator: kmer"; "" if all is."""
+    network = card.get("network", {})
+    said = {"embedding": network.get("embedding"), "_target_": network.get("encoder", {}).get("_target_")}
+    said |= {key: card.get(key) for key in ("group", "estimator")}
+    wrong = LETTERS if data["alphabet"] == "numeric" else NUMBERS
+    found = [f"{key.strip('_')}: {value}" for key, value in said.items() if value in wrong.get(key, ())]
+    numeric = data["alphabet"] == "numeric"
+    found += [key for key in ("identity", "definition") if numeric and key in card]
+    found += ["steps"] if not numeric and "steps" in network else []
+    return ", ".join(found)
+
+
+def _made_of(data: Card) -> str:
+    return "numbers" if data["alphabet"] == "numeric" else "letters"
 
 
 def _explain(fault: ValidationError) -> str:
@@ -185,6 +224,8 @@ def _explain(fault: ValidationError) -> str:
     if fault.validator == "oneOf" and all("required" in choice for choice in required):
         choices = " | ".join(" and ".join(f"'{name}'" for name in choice["required"]) for choice in required)
         return f"{key} needs exactly one of {choices}"
+    if fault.validator == "not":
+        return f"{key} has no meaning beside the other keys of this card"
     return f"{key}: {fault.message}"
 
 

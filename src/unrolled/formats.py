@@ -12,14 +12,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from unrolled import inputs, tasks, uniprot
 from unrolled import table as tables
-from unrolled import tasks, uniprot
-from unrolled.alphabet import ALPHABETS
 from unrolled.archives import members
 from unrolled.errors import UnrolledError, refuse
+from unrolled.fasta_format import FILE, accession, fields_of, in_fasta, joined, read_fasta, separator_of
 from unrolled.files import atomic, read_json, source_of, write_json
-from unrolled.reading import Block, csv_rows, fasta_blocks
+from unrolled.reading import csv_columns, csv_rows, fasta_blocks
 from unrolled.records import Card, Record, spelled
+from unrolled.series import PREFIX, TIME
+from unrolled.series_formats import read_long, read_wide
 
 Excluded = list[pd.DataFrame]
 Mask = pd.Series | NDArray[np.bool_]
@@ -33,20 +35,14 @@ def read_csv(card: Card, path: Path) -> Iterator[Record]:
         yield Record(name, spelled(letters, card), target, tuple(kept), where)
 
 
-def read_fasta(card: Card, path: Path) -> Iterator[Record]:
-    """Records of a FASTA file. Card keys: header (separator, target) or labels, keep.
-
-    The id is the header up to the separator or a blank; `sp|P12345|NAME` and `tr|...` give the accession.
-    Target and kept columns are `name=value` fields of the header; with `labels: file` the file's name is the target.
-    Kept columns may also be fields of the headers of a labels file in FASTA.
-    """
-    _check_header(card)
-    for block in fasta_blocks(path):
-        yield _fasta_record(card, path, block)
-
-
-FILE = "file"  # as a card's `labels`: the class of a sequence is the name of its file, without extensions
-FORMATS = {"csv": read_csv, "fasta": read_fasta, "uniprot": uniprot.read_table, "swissprot": uniprot.read_entries}
+FORMATS = {
+    "csv": read_csv,
+    "fasta": read_fasta,
+    "uniprot": uniprot.read_table,
+    "swissprot": uniprot.read_entries,
+    "wide": read_wide,
+    "long": read_long,
+}
 
 
 def build(
@@ -71,7 +67,7 @@ def read(card: Card, name: str, files: Sequence[Path]) -> tuple[pd.DataFrame, pd
     try:
         rows = _simulated(card) if "simulate" in card else _parsed(card, files, excluded)
         rows["target"] = _canonical(rows, card)
-        tables.check(rows.drop(columns="where"), card["task"], ALPHABETS[card["alphabet"]], rows["where"])
+        tables.check(rows.drop(columns="where"), card["task"], inputs.of(card), rows["where"])
         rows = _selected(rows.sort_values("id", kind="stable"), card, excluded)
     except UnrolledError as error:
         raise UnrolledError(f"data {name}: {error}") from None
@@ -105,8 +101,11 @@ def _parsed(card: Card, files: Sequence[Path], excluded: Excluded) -> pd.DataFra
     refuse("unreadable records", (r.fault for r in records if r.fault), "Correct the file or the card.")
     excluded.append(_set_aside(records))
     records = _usable(records)
-    values = [(r.id, r.sequence, r.target, *r.keep, r.where) for r in records]
-    rows = _unique(pd.DataFrame(values, columns=[*_columns(card), "where"], dtype="str"), card, excluded)
+    columns = [name for name in (*_columns(card), "where") if name != "sequence"]
+    values = [(r.id, r.target, *r.keep, r.where) for r in records]
+    rows = pd.DataFrame(values, columns=columns, dtype="str")
+    rows.insert(1, "sequence", pd.Series([r.sequence for r in records], dtype=_kept_as(records)))
+    rows = _unique(rows, card, excluded)
     return rows if labels is None else _labelled(rows, card, labels, files, excluded)
 
 
@@ -126,6 +125,11 @@ def _usable(records: Sequence[Record]) -> list[Record]:
     return usable
 
 
+def _kept_as(records: Sequence[Record]) -> str:
+    """The type of the table's column `sequence`."""
+    return "str" if all(isinstance(record.sequence, str) for record in records) else "object"
+
+
 def _sources(card: Card, files: Sequence[Path]) -> list[Path]:
     """The files to read: of an archive those that its `members` name."""
     patterns = [file.get("members") for file in card.get("files", [])][: len(files)]
@@ -135,7 +139,7 @@ def _sources(card: Card, files: Sequence[Path]) -> list[Path]:
 
 def _columns(card: Card) -> list[str]:
     keep: list[str] = card.get("keep", [])
-    reserved = [column for column in keep if column in (*tables.COLUMNS, "where")]
+    reserved = [column for column in keep if column in (*tables.COLUMNS, "where", TIME) or column.startswith(PREFIX)]
     refuse("`keep` names columns that every table has", reserved, "Remove them from `keep`.")
     return [*tables.COLUMNS, *keep]
 
@@ -189,7 +193,7 @@ def _located(source: Card, files: Sequence[Path], what: str) -> Path:
 
 def _labelled(rows: pd.DataFrame, card: Card, path: Path, files: Sequence[Path], excluded: Excluded) -> pd.DataFrame:
     """`rows` with the targets of the labels file; labels that no sequence claims are listed."""
-    labels = _letters(card, path, files) if _in_fasta(card) else _label_rows(card, path)
+    labels = _letters(card, path, files) if in_fasta(card) else _label_rows(card, path)
     labels = _unique(labels, card, excluded)
     _without(labels, ~labels["id"].isin(rows["id"]), "label without a sequence", excluded)
     known = labels.set_index("id")
@@ -199,33 +203,29 @@ def _labelled(rows: pd.DataFrame, card: Card, path: Path, files: Sequence[Path],
     return rows
 
 
-def _in_fasta(card: Card) -> bool:
-    """Whether the labels are the letters of a FASTA file."""
-    labels = card.get("labels", FILE)
-    return labels != FILE and "target" not in labels
-
-
 def _label_rows(card: Card, path: Path) -> pd.DataFrame:
-    """id, target and where of the rows of a CSV file."""
-    found = csv_rows(path, [card["labels"]["id"], card["labels"]["target"]], card.get("delimiter"))
-    return pd.DataFrame([(*row, at) for at, row in found], columns=["id", "target", "where"], dtype="str")
+    """id, target, for a format of numbers the kept columns that are there, and where, of the rows of a CSV file."""
+    header = csv_columns(path, card.get("delimiter")) if card["alphabet"] == "numeric" else []
+    keep = [name for name in card.get("keep", []) if name in header]
+    found = csv_rows(path, [card["labels"]["id"], card["labels"]["target"], *keep], card.get("delimiter"))
+    return pd.DataFrame([(*row, at) for at, row in found], columns=["id", "target", *keep, "where"], dtype="str")
 
 
 def _letters(card: Card, path: Path, files: Sequence[Path]) -> pd.DataFrame:
     """id, target, kept fields and where of a FASTA file whose letters are the labels; masked ones become "-"."""
-    separator, keep = _separator(card), card.get("keep", [])
+    separator, keep = separator_of(card), card.get("keep", [])
     known = dict[str, str]()
     mask = _mask(card, files)
     if mask:
-        known = {_accession(header, separator): _body(body) for _, header, body in fasta_blocks(mask)}
+        known = {accession(header, separator): joined(body) for _, header, body in fasta_blocks(mask)}
     rows, faults = [], []
     for line, header, body in fasta_blocks(path):
-        name, letters, where = _accession(header, separator), _body(body), f"{path}:{line}"
+        name, letters, where = accession(header, separator), joined(body), f"{path}:{line}"
         bits = known.get(name, "") if mask else "1" * len(letters)
         if len(bits) != len(letters) or not set(bits) <= {"0", "1"}:
             faults.append(f"{where}: {name!r} has {len(letters)} labels, and {len(bits)} of 0 and 1 in the mask")
             continue
-        fields = _fields(header, separator)
+        fields = fields_of(header, separator)
         target = "".join(x if bit == "1" else tasks.UNSCORED for x, bit in zip(letters, bits, strict=True))
         rows.append([name, target, *(fields.get(column, "") for column in keep), where])
     refuse("labels without a mask of their length", faults, "Give a 0 or 1 for every label, or drop `mask`.")
@@ -237,29 +237,22 @@ def _mask(card: Card, files: Sequence[Path]) -> Path | None:
     return _located(card["mask"], files, "mask") if "mask" in card else None
 
 
-def _body(lines: list[tuple[int, str]]) -> str:
-    return "".join(letters for _, letters in lines)
-
-
-def _separator(card: Card) -> str:
-    separator: str = card.get("header", {}).get("separator", "|")
-    return separator
-
-
 def _canonical(rows: pd.DataFrame, card: Card) -> list[str]:
     """Targets as the table keeps them."""
     separator = card.get("separator", tasks.SEPARATOR)
     if card["task"] == "multilabel" and separator != tasks.SEPARATOR:
         clash = rows.loc[rows["target"].str.contains(tasks.SEPARATOR, regex=False), "where"]
         refuse('labels that contain "|"', clash, 'The table joins labels by "|": rename these.')
-    return [tasks.named(card["task"]).canonical(target, separator) for target in rows["target"]]
+    names = {str(label): name for label, name in card.get("names", {}).items()}
+    named = (names.get(target, target) for target in rows["target"])
+    return [tasks.named(card["task"]).canonical(target, separator) for target in named]
 
 
 def _selected(rows: pd.DataFrame, card: Card, excluded: Excluded) -> pd.DataFrame:
     shortest = card.get("min_length", 0)
-    rows = _without(rows, rows["sequence"].str.len() < shortest, f"shorter than {shortest}", excluded)
+    rows = _without(rows, rows["sequence"].map(len) < shortest, f"shorter than {shortest}", excluded)
     if rows.empty:
-        raise UnrolledError(f"no sequence has {shortest} letters: lower `min_length`")
+        raise UnrolledError(f"no sequence has {shortest} positions: lower `min_length`")
     if "sample" in card:
         rows = _without(rows, ~tables.sample(rows, card["task"], **card["sample"]), "not sampled", excluded)
     return rows
@@ -276,67 +269,3 @@ def _listed(excluded: Excluded) -> pd.DataFrame:
     listed = pd.concat([pd.DataFrame(columns=["id", "reason", "where"], dtype="str"), *excluded])
     listed["where"] = [Path(where).name for where in listed["where"]]
     return listed.sort_values(["reason", "id", "where"], ignore_index=True)
-
-
-# FASTA
-
-
-def _check_header(card: Card) -> None:
-    if card["task"] == "generation":
-        return
-    if "target" not in card.get("header", {}) and "labels" not in card:
-        raise UnrolledError(
-            "where are the labels? A FASTA card needs `header: {target: ...}`, `labels: {...}` or `labels: file`"
-        )
-    if "labels" in card or card["task"] != "multilabel":
-        return
-    separator = _separator(card)
-    if separator == card.get("separator", tasks.SEPARATOR):
-        raise UnrolledError(
-            f"{separator!r} separates both the header's fields and the labels, so all labels but the first "
-            "would be lost: use another one in the file, and name it as `separator` or `header: {separator}`"
-        )
-
-
-def _fasta_record(card: Card, path: Path, block: Block) -> Record:
-    line, header, body = block
-    layout, keep, separator = card.get("header", {}), card.get("keep", []), _separator(card)
-    fields = _fields(header, separator)
-    labelled = [layout["target"]] if "target" in layout and "labels" not in card else []
-    wanted = [] if _in_fasta(card) else [*labelled, *keep]
-    absent = [f"{path}:{line}: the header has no field `{name}=`" for name in wanted if name not in fields]
-    sequence = spelled(_body(body), card)
-    target = path.name.split(".")[0] if card.get("labels") == FILE else fields.get(layout.get("target"), "")
-    return Record(
-        id=_accession(header, separator),
-        sequence=sequence,
-        target=target,
-        keep=tuple(fields.get(name, "") for name in keep),
-        where=f"{path}:{line}",
-        fault=absent[0] if absent else _bad_letter(card, path, sequence, body),
-    )
-
-
-def _accession(header: str, separator: str) -> str:
-    database, *rest = header.split("|")
-    if database in ("sp", "tr") and len(rest) >= 2:
-        return rest[0].strip()
-    return (header.split(separator)[0].split() or [""])[0]
-
-
-def _fields(header: str, separator: str) -> dict[str, str]:
-    pairs = (part.split("=", 1) for part in header.split(separator) if "=" in part)
-    return {key.strip(): value.strip() for key, value in pairs}
-
-
-def _bad_letter(card: Card, path: Path, sequence: str, body: list[tuple[int, str]]) -> str:
-    """The first illegal letter as "file:line:column: ..."; "" if there is none."""
-    alphabet = ALPHABETS[card["alphabet"]]
-    hit = alphabet.illegal(sequence)
-    if hit is None:
-        return ""
-    lines = [line for line, letters in body for _ in letters]
-    position, letter = hit
-    line = lines[position - 1]
-    column = position - lines.index(line)
-    return f"{path}:{line}:{column}: letter {letter!r} is not in the {alphabet.name} alphabet"

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled import homology
-from unrolled.alphabet import ALPHABETS, Alphabet
+from unrolled import homology, inputs
+from unrolled.alphabet import Alphabet
 from unrolled.definitions import definition
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
@@ -59,7 +59,7 @@ def generate(run: Path, wish: Wish, out: Path, *, report: Path | None = None, sa
     task = predictor.record["task"]
     if not named(task).causal:
         raise UnrolledError(f"{run} was trained for {task}: only a run of a `generation` task can generate")
-    alphabet = ALPHABETS[predictor.alphabet]
+    alphabet = inputs.alphabet(predictor.card)
     network = predictor.training.network.eval()
     assert isinstance(network, Network)
     drawn = list(sequences(network, alphabet, wish))

@@ -1,8 +1,7 @@
-"""`unrolled predict`: a trained run and anybody's FASTA file -> a table of answers, a chunk at a time."""
+"""`unrolled predict`: a trained run and a new file of sequences -> a table of answers, a chunk at a time."""
 
 import csv
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,30 +9,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from unrolled import homology, runs, train
+from unrolled import inputs, questions, runs, train
 from unrolled import table as tables
-from unrolled.alphabet import ALPHABETS
 from unrolled.batching import Encoded, following, loader
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate, read_run
-from unrolled.fasta import guess_alphabet, identifier
 from unrolled.files import atomic
-from unrolled.reading import fasta_blocks
+from unrolled.inputs import Reading
+from unrolled.questions import Sequences
 from unrolled.recipe import Training
 from unrolled.tasks import named
 
-CHUNK = 2000  # sequences in memory at a time
-LOOKED_AT = 200  # sequences whose letters tell proteins from nucleotides
-
 Say = Callable[[str], None]
-Sequences = list[tuple[str, str]]  # id, letters
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained network with what is needed to ask it: its alphabet, classes, thresholds and scale."""
+    """A trained network with what is needed to ask it: how it reads, its classes, thresholds and scale."""
 
     training: Training
+    reading: Reading
     record: dict[str, Any]  # run.json
     thresholds: dict[str, float] | None
     known: runs.Part | None  # what it was trained on, if that can still be found
@@ -47,32 +42,34 @@ class Predictor:
             raise UnrolledError(f"{run} holds no trained network (checkpoints/best.ckpt): choose a run of a network")
         config = record["config"]
         scale = runs.Scale(**record["scale"]) if "scale" in record else None
-        material = runs.Material({}, record["classes"], record["task"], 0, scale)
+        reading = inputs.of(config["data"]).recall(record.get("reading", {}))
+        material = runs.Material({}, record["classes"], record["task"], 0, scale, reading)
         training = Training(train.build(config, material), record["task"], config["train"], record["seed"])
         state = torch.load(best, weights_only=True, map_location="cpu")
         training.load_state_dict(state["state_dict"])
         thresholds = evaluate(run / "predictions.parquet", run / "run.json")["thresholds"]
-        return cls(training, record, thresholds, _trained_on(record))
+        return cls(training, reading, record, thresholds, _trained_on(record))
 
     @property
-    def alphabet(self) -> str:
-        name: str = self.record["config"]["data"]["alphabet"]
-        return name
+    def card(self) -> dict[str, Any]:
+        """The data card of the run."""
+        found: dict[str, Any] = self.record["config"]["data"]
+        return found
 
     def rows(self, sequences: Sequences) -> Iterator[dict[str, Any]]:
         """One row a sequence: id, length, the answer, and the probabilities or the number it comes from."""
         task, classes = named(self.record["task"]), self.record["classes"]
         # A label for every position needs all of them; else the network is shown what it would have been trained on.
-        longest = None if task.per_position else self.record["config"]["data"].get("max_length")
-        encode = ALPHABETS[self.alphabet].encode
-        shown = [encode(tables.shorten(letters, longest)) for _, letters in sequences]
+        longest = None if task.per_position else self.card.get("max_length")
+        kept = self.card.get("kept", inputs.of(self.card).kept)
+        shown = [self.reading.encode(tables.shorten(one, longest, kept)) for _, one in sequences]
         recipe = self.record["config"]["train"]
         data = Encoded(*following(shown)) if task.causal else Encoded(shown, np.zeros((len(shown), 1)))
         batches = loader(data, recipe["batch_size"], recipe["batch_tokens"], shuffle=False)
         scale = runs.Scale(**self.record["scale"]) if "scale" in self.record else None
         answers = train.predict(self.training, batches, scale)
-        for (name, letters), answer in zip(sequences, answers, strict=True):
-            yield {"id": name, "length": len(letters)} | self._answer(answer, classes)
+        for (name, one), answer in zip(sequences, answers, strict=True):
+            yield {"id": name, "length": len(one)} | self._answer(answer, classes)
 
     def _answer(self, answer: np.ndarray, classes: list[str]) -> dict[str, Any]:
         if not classes:
@@ -88,28 +85,29 @@ class Predictor:
         return {"prediction": "|".join(chosen)} | said
 
 
-def predict(run: Path, fasta: Path, out: Path, *, threads: int = 1, say: Say) -> None:
-    """Write a CSV file with a row for each record of a FASTA file, in its order, whatever its size.
+def predict(run: Path, file: Path, out: Path, *, threads: int = 1, say: Say) -> None:
+    """Write a CSV file with a row for each sequence of a file, in its order, whatever its size.
 
-    The column `nearest` holds the id of the training sequence that MMseqs2 finds most like it, empty if it finds
-    none: an answer for such a sequence is a guess about unknown land, and a warning counts them.
+    The file is FASTA or, for a run on numeric series, laid out as its data card says. The column `nearest` holds the
+    id of the training sequence that MMseqs2 finds most like it, empty if it finds none: an answer for such a sequence
+    is a guess about unknown land, and a warning counts them. Series have no such column.
 
     Raises:
-        UnrolledError: no trained network in `run`, sequences of another alphabet, letters that it does not have, no
-            records; nothing is written then.
+        UnrolledError: no trained network in `run`, sequences of another kind, letters or variables that it does not
+            have, no records; nothing is written then.
     """
     torch.set_num_threads(threads)
     predictor = Predictor.load(run)
-    _check_kind(fasta, predictor.alphabet)
+    asked = questions.of(file, predictor.card)
     if predictor.known is None:
         say(f"warning: {run}: its training sequences are not where they were, so likeness to them is not checked")
     done = unlike = 0
     with atomic(out) as tmp, tmp.open("w", newline="", encoding="utf-8") as stream:
         writer: csv.DictWriter[str] | None = None
-        for chunk in _chunks(fasta, predictor.alphabet):
+        for chunk in asked.chunks():
             rows = list(predictor.rows(chunk))
-            if predictor.known is not None:
-                nearest = _nearest([letters for _, letters in chunk], predictor.known, predictor.alphabet, threads)
+            nearest = asked.nearest(chunk, predictor.known, threads) if predictor.known is not None else None
+            if nearest is not None:
                 rows = [row | {"nearest": name} for row, name in zip(rows, nearest, strict=True)]
                 unlike += sum(not name for name in nearest)
             if writer is None:
@@ -134,36 +132,3 @@ def _trained_on(record: dict[str, Any]) -> runs.Part | None:
         return None
     part = material.parts["train"]
     return part if len(part) == record["n_train"] else None
-
-
-def _nearest(sequences: Sequence[str], known: runs.Part, alphabet: str, threads: int) -> list[str]:
-    """Id of the most similar training sequence of each, "" where MMseqs2 finds none."""
-    rows = homology.best_hits(sequences, known.sequences, nucleotide=alphabet != "protein", threads=threads)
-    return [known.ids[row] if row >= 0 else "" for row in rows]
-
-
-def _check_kind(fasta: Path, alphabet: str) -> None:
-    """Letters of nucleotides are letters of proteins, too: a network would answer, and mean nothing by it."""
-    looked_at = ["".join(text for _, text in body) for _, _, body in itertools.islice(fasta_blocks(fasta), LOOKED_AT)]
-    if not looked_at:
-        raise UnrolledError(f"{fasta}: the file is empty or has no record starting with '>'")
-    found = guess_alphabet(looked_at)
-    if (found == "protein") != (alphabet == "protein"):
-        raise UnrolledError(f"{fasta}: the sequences are {found}, but the run was trained on {alphabet}")
-
-
-def _chunks(fasta: Path, alphabet: str) -> Iterator[Sequences]:
-    """Ids and letters in canonical spelling, CHUNK at a time."""
-    known = ALPHABETS[alphabet]
-    blocks = fasta_blocks(fasta)
-    while chunk := list(itertools.islice(blocks, CHUNK)):
-        found: Sequences = []
-        for line, header, body in chunk:
-            letters = known.spell("".join(text for _, text in body))
-            letters = letters.removesuffix("*") if alphabet == "protein" else letters
-            hit = known.illegal(letters)
-            if not letters or hit:
-                fault = f"letter {hit[1]!r} at position {hit[0]}" if hit else "there are no letters"
-                raise UnrolledError(f"{fasta}:{line}: {fault}; legal are {known.legal}. Mend or remove this record.")
-            found.append((identifier(header), letters))
-        yield found

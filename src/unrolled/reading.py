@@ -55,10 +55,23 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
         yield from enumerate(stream, start=1)
 
 
-def csv_columns(path: Path) -> list[str]:
+def csv_columns(path: Path, delimiter: str | None = None) -> list[str]:
     """Names in the header line of a CSV or TSV file."""
     with _text(path) as stream:
-        return [name.strip() for name in next(csv.reader(stream, delimiter=_delimiter(path)), [])]
+        return [name.strip() for name in next(csv.reader(stream, delimiter=delimiter or _delimiter(path)), [])]
+
+
+def plain_rows(path: Path, delimiter: str | None = None) -> Iterator[tuple[str, list[str]]]:
+    """("file:line", stripped fields) of each row of a file without a header line or quotes; blank rows are skipped.
+
+    A blank as `delimiter` means any number of blanks or tabs.
+    """
+    between = delimiter or _delimiter(path)
+    with _text(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            if line.strip():
+                fields = line.split(None if between == " " else between)
+                yield f"{path}:{number}", [field.strip() for field in fields]
 
 
 def _delimiter(path: Path) -> str:

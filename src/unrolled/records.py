@@ -15,7 +15,7 @@ class Record(NamedTuple):
     """
 
     id: str
-    sequence: str
+    sequence: Any  # letters, or a `Series`
     target: str
     keep: tuple[str, ...]
     where: str

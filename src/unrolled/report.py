@@ -20,10 +20,14 @@ from unrolled.results import Tables, load
 from unrolled.svg import svg
 from unrolled.takeaways import TAKEAWAYS
 from unrolled.verdict import verdict
-from unrolled.wording import number
+from unrolled.wording import number, percent
 
 TEMPLATES = Path(__file__).parent / "templates"
-UNITS = {"protein": "residues", "dna": "nucleotides", "rna": "nucleotides"}
+KEPT = {
+    "ends": "the middle is cut out, both termini are kept",
+    "first": "the first are kept",
+    "last": "the last are kept",
+}
 
 
 def build_report(
@@ -100,7 +104,7 @@ def _block(tables: Tables, place: int, folder: Path) -> dict[str, Any]:
 def facts(tables: Tables) -> dict[str, str]:
     """The data set in a few lines: term -> words."""
     s = tables.summary
-    unit = UNITS.get(s["alphabet"], "symbols")
+    unit = s["unit"]
     least, median, most = (
         number(x, 0 if x == int(x) else 1) for x in (s["length"][n] for n in ("min", "median", "max"))
     )
@@ -117,6 +121,7 @@ def facts(tables: Tables) -> dict[str, str]:
         "Lengths": f"{least} to {most} {unit}, median {median}",
         "Shortened": _shortened(s, unit),
         "Source": " ".join(map(_source, s.get("sources", []))),
+        **_measured(s),
         "Licence": s["licence"],
         "Citation": s["citation"],
     }
@@ -127,9 +132,7 @@ def _shortened(summary: Mapping[str, Any], unit: str) -> str:
     if summary["max_length"] is None:
         return "none: there is no length limit"
     limit = number(summary["max_length"], 0)
-    return (
-        f"{number(summary['n_longer'], 0)} longer than {limit} {unit}: the middle is cut out, both termini are kept"
-    )
+    return f"{number(summary['n_longer'], 0)} longer than {limit} {unit}: {KEPT[summary['kept']]}"
 
 
 def _source(source: Mapping[str, Any]) -> str:
@@ -139,3 +142,18 @@ def _source(source: Mapping[str, Any]) -> str:
         f"UniProt, {release}, asked on {source['date']} for {source['query']}: "
         f"{number(source['rows'], 0)} rows in {source['file']}."
     )
+
+
+def _measured(summary: Mapping[str, Any]) -> dict[str, str]:
+    """Of numeric series: how many variables there are, how much of them was measured, and when."""
+    if "variables" not in summary:
+        return {}
+    shares = summary["measured"].values()
+    never = ", ".join(summary["unmeasured"]) or "none"
+    merged = f"; {number(summary['merged'], 0)} readings merged into others" if summary["merged"] else ""
+    first, last = summary["time"]["min"], summary["time"]["max"]
+    return {
+        "Variables": f"{len(shares)}; never measured: {never}",
+        "Measured": f"{percent(sum(shares) / len(shares))} of all values of all steps{merged}",
+        "Time": f"{first:g} to {last:g} {summary['time_unit']}",
+    }

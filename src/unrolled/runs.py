@@ -5,8 +5,9 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from unrolled import inputs
 from unrolled import table as tables
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
+from unrolled.inputs import Reading
 from unrolled.tasks import Task, named
 
 PARTS = ("train", "validation", "test")
@@ -28,7 +31,7 @@ class Part:
 
     ids: list[str]
     groups: list[str]
-    sequences: list[str]
+    sequences: list[Any]  # texts, or `Series`
     targets: list[str]
     y: Any  # what `Task.encode` gives: (N, K), or N arrays (T,)
 
@@ -60,7 +63,8 @@ class Material:
     classes: list[str]
     task: str
     n_shortened: int
-    scale: Scale | None = None  # of numbers
+    scale: Scale | None = None  # of numbers that are to be predicted
+    reading: Reading | None = None  # of the sequences
 
     @property
     def outputs(self) -> int:
@@ -73,7 +77,7 @@ def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
 
     A sequence whose fold is missing was removed by the split, and takes no part.
 
-    Sequences beyond the card's `max_length` keep both termini (`table.shorten`) and are counted.
+    Sequences beyond the card's `max_length` are shortened (`table.shorten`) and counted.
 
     Raises:
         UnrolledError: the folds belong to another table, or the training part holds nothing to tell apart.
@@ -82,31 +86,34 @@ def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
     lost = sequences["id"][~sequences["id"].isin(placed["id"])]
     if len(lost):
         raise UnrolledError(f"{folds}: sequence '{lost.iloc[0]}' of {table} is in no fold; build the split again")
-    frame = sequences.merge(placed[placed["fold"].notna()].astype({"fold": "int64"}), on="id", validate="1:1")
+    own = sequences[list(tables.COLUMNS)]  # a kept column may be called as one of the folds' is
+    frame = own.merge(placed[placed["fold"].notna()].astype({"fold": "int64"}), on="id", validate="1:1")
     k = int(frame["fold"].max()) + 1
     if not 0 <= fold < k:
         raise UnrolledError(f"{folds}: there is no fold {fold}; there are 0 to {k - 1}")
     task = named(card["task"])
     classes = task.classes(frame["target"])
-    longest = card.get("max_length")
-    n_shortened = int((frame["sequence"].str.len() > longest).sum()) if longest else 0
+    kind, longest = inputs.of(card), card.get("max_length") or sys.maxsize
+    n_shortened = int((frame["sequence"].map(len) > longest).sum())
+    shorten = partial(tables.shorten, max_length=longest, kept=card.get("kept", kind.kept))
     part_of = np.select([frame["fold"] == fold, frame["fold"] == (fold + 1) % k], ["test", "validation"], "train")
-    parts = {name: _part(frame[part_of == name], classes, task, longest or sys.maxsize) for name in PARTS}
+    parts = {name: _part(frame[part_of == name], classes, task, shorten) for name in PARTS}
     if not task.learnable(parts["train"].targets):
         raise UnrolledError(f"{folds}: fold {fold} leaves fewer than two {task.values_are} to train on")
     numbers = parts["train"].y if task.name == "regression" else None
     scale = None if numbers is None else Scale(float(numbers.mean()), float(numbers.std()))
-    return Material(parts, classes, task.name, n_shortened, scale)
+    reading = kind.fit(parts["train"].sequences)
+    return Material(parts, classes, task.name, n_shortened, scale, reading)
 
 
-def _part(frame: pd.DataFrame, classes: list[str], task: Task, longest: int) -> Part:
+def _part(frame: pd.DataFrame, classes: list[str], task: Task, shorten: Callable[[Any], Any]) -> Part:
     targets = frame["target"].tolist()
     if task.per_position:
-        targets = [tables.shorten(target, longest) for target in targets]
+        targets = list(map(shorten, targets))
     return Part(
         ids=frame["id"].tolist(),
         groups=frame["group"].tolist(),
-        sequences=[tables.shorten(s, longest) for s in frame["sequence"]],
+        sequences=list(map(shorten, frame["sequence"])),
         targets=targets,
         y=task.encode(targets, classes),
     )
@@ -146,6 +153,7 @@ def write_record(path: Path, *, material: Material, config: dict[str, Any], **fa
     counts = {f"n_{name}": len(part) for name, part in material.parts.items()}
     record = {name: config["cell"][name] for name in names}
     record |= {"scale": asdict(material.scale)} if material.scale else {}
+    record |= {"reading": material.reading.facts} if material.reading and material.reading.facts else {}
     record |= {"task": material.task, "classes": material.classes, "peak_memory_mb": peak_memory()}
     record |= counts | {"n_shortened": material.n_shortened} | facts
     write_json(path, record | {"versions": versions(), "commit": commit(), "config": config})

@@ -140,9 +140,11 @@ def split(fasta: Path, labels: Path | None, minutes: float, out: Path, **asked: 
 @click.option("--run", required=True, type=FOLDER, help="Folder of a trained run: results/<experiment>/runs/...")
 @click.option("--out", required=True, type=FILE, help="CSV file to write.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
-@click.argument("fasta", type=FILE)
-def predict(run: Path, fasta: Path, out: Path, threads: int) -> None:
+@click.argument("file", type=FILE)
+def predict(run: Path, file: Path, out: Path, threads: int) -> None:
     """Ask a trained network about anybody's FASTA file; .gz is fine.
+
+    A run on numeric series reads a FILE laid out as its data card says, with or without targets.
 
     One row a sequence: the answer, the probabilities it comes from, and `nearest`, the training sequence most like
     it. Where that is empty nothing in training was alike, and the answer deserves little trust.
@@ -153,7 +155,7 @@ def predict(run: Path, fasta: Path, out: Path, threads: int) -> None:
     """
     from unrolled.deferred import import_lean
 
-    import_lean("unrolled.predict").predict(run, fasta, out, threads=threads, say=say)
+    import_lean("unrolled.predict").predict(run, file, out, threads=threads, say=say)
 
 
 @click.command()

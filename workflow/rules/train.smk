@@ -31,6 +31,8 @@ rule train:
             "runs",
             "table",
             "tasks",
+            "inputs",
+            "series",
             "alphabet",
         ),
     output:
@@ -72,7 +74,7 @@ rule baseline:
         certificate="results/data/{data}/{split}/certificate.json",
         data_card="config/data/{data}.yaml",
         model_card="config/model/{model}.yaml",
-        code=code("baselines", "homology", "runs", "table", "tasks"),
+        code=code("baselines", "boosting", "choosing", "homology", "runs", "table", "inputs", "series", "tasks"),
     output:
         predictions=f"{RUN}/predictions.parquet",
         run=f"{RUN}/run.json",

@@ -1,0 +1,168 @@
+"""Networks and baselines on series: the contract of every run, and that tested stays change nothing."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from series_fixture import CARD, stays, write_long, write_stays
+from test_train import DECK, QUICK, config_of, same
+from unrolled import runs, train
+from unrolled.baselines import run as run_baseline
+from unrolled.cards import misfit
+from unrolled.errors import UnrolledError
+from unrolled.predict import predict
+from unrolled.series import Series
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*(num_workers|exists and is not empty|LeafSpec)")
+
+NEURAL = [n for n in DECK.names("model") if (c := DECK.card("model", n))["kind"] == "neural" and not misfit(c, CARD)]
+
+
+def trained(folder, out, *changes, card=CARD):
+    config = config_of(folder, out, *QUICK, *changes) | {"data": card}
+    config["cell"] |= {"data": "stays", "split": "patient"}
+    train.train(config)
+    return out
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("material")
+    write_stays(folder)
+    return folder
+
+
+def test_all_that_fits_series_is_tested():
+    assert {"rnn", "lstm", "gru", "grud", "gru_mean", "gru_forward", "window", "transformer", "mingru"} <= set(NEURAL)
+    assert "linear" not in NEURAL
+
+
+@pytest.mark.parametrize("model", NEURAL)
+def test_a_run_learns_and_hands_over_what_the_contract_says(material, tmp_path, model):
+    out = trained(material, tmp_path / "run", f"model={model}", "train.max_epochs=8", "train.learning_rate=0.02")
+    record = json.loads((out / "run.json").read_text())
+    assert record["classes"] == ["ill", "well"]
+    assert record["reading"]["variables"] == ["HR", "pH", "never"]
+    assert record["reading"]["deviation"][2] == 1
+    predictions = pd.read_parquet(out / "predictions.parquet").query("part == 'test'")
+    right = (predictions["p:ill"] > 0.5) == (predictions["target"] == "ill")
+    assert right.mean() > 0.8
+
+
+@pytest.mark.parametrize("model", ["gru", "grud"])
+def test_a_seed_decides_every_byte(material, tmp_path, model):
+    one, two = (trained(material, tmp_path / name, f"model={model}") for name in ("one", "two"))
+    assert same(one, two)
+
+
+@pytest.mark.parametrize("model", ["grud", "boosting"])
+def test_tested_stays_change_neither_scale_nor_parameters(tmp_path, model):
+    """Every number of the test part is another one: what was fitted stays the same to the last bit."""
+    table = stays()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    folds = write_stays(tmp_path / "one", table)
+    tested = set(folds.loc[folds["fold"] == 0, "id"])
+    for row in table.index[table["id"].isin(tested)]:
+        one = table.loc[row, "sequence"]
+        table.at[row, "sequence"] = Series(one.variables, one.times * 3, one.values * -7 + 1e4)
+    write_stays(tmp_path / "two", table)
+    fitted = [_fitted(tmp_path / name, model) for name in ("one", "two")]
+    assert fitted[0][0] == fitted[1][0]
+    pd.testing.assert_frame_equal(fitted[0][1], fitted[1][1])
+
+
+def _fitted(folder, model):
+    """What a run fitted, and its predictions of the validation part."""
+    if model == "boosting":
+        baseline(folder, folder / "run")
+        kept = json.loads((folder / "run/run.json").read_text())["params"]
+    else:
+        trained(folder, folder / "run", f"model={model}")
+        state = torch.load(folder / "run/checkpoints/best.ckpt", weights_only=True)["state_dict"]
+        kept = json.loads((folder / "run/run.json").read_text())["reading"], {n: v.tolist() for n, v in state.items()}
+    return kept, pd.read_parquet(folder / "run/predictions.parquet").query("part == 'validation'")
+
+
+def baseline(folder, out, estimator="boosting"):
+    run_baseline(
+        **{
+            "table": folder / "table.parquet",
+            "folds": folder / "folds.parquet",
+            "data_card": {"name": "stays", **CARD},
+        },
+        **{"model_card": {"name": estimator, "kind": "baseline", "estimator": estimator}, "split": "patient"},
+        **{"fold": 0, "seed": 0, "wandb": {"mode": "disabled"}, "wandb_dir": out, "out": out},
+    )
+
+
+@pytest.mark.parametrize("estimator", ["majority", "boosting"])
+def test_baselines_keep_the_contract(material, tmp_path, estimator):
+    baseline(material, tmp_path, estimator)
+    predictions = pd.read_parquet(tmp_path / "predictions.parquet").query("part == 'test'")
+    right = (predictions["p:ill"] > 0.5) == (predictions["target"] == "ill")
+    assert right.mean() > (0.9 if estimator == "boosting" else 0.4)
+
+
+@pytest.mark.parametrize("window", [0, 3])
+def test_windows_of_truncated_bptt_apply_to_series(material, tmp_path, window):
+    """Outputs of the first step are the same, its gradient is not: what is learned differs."""
+    out = trained(material, tmp_path / "run", "model=grud", f"model.network.encoder.window={window}")
+    assert json.loads((out / "run.json").read_text())["config"]["model"]["network"]["encoder"]["window"] == window
+
+
+@pytest.mark.parametrize("kept", ["first", "last", "ends"])
+def test_long_series_keep_what_the_card_says(material, kept):
+    card = CARD | {"max_length": 4, "kept": kept}
+    whole = runs.load(material / "table.parquet", material / "folds.parquet", 0, CARD)
+    cut = runs.load(material / "table.parquet", material / "folds.parquet", 0, card)
+    assert cut.n_shortened == sum(len(s) > 4 for part in whole.parts.values() for s in part.sequences) > 0
+    for before, after in zip(whole.parts["test"].sequences, cut.parts["test"].sequences, strict=True):
+        T = len(before)
+        rows = {"first": range(4), "last": range(T - 4, T), "ends": [0, 1, T - 2, T - 1]}[kept] if T > 4 else range(T)
+        np.testing.assert_array_equal(after.values, before.values[list(rows)])
+
+
+# --- Asking a trained network ---
+
+
+@pytest.fixture(scope="module", params=["gru", "grud"])
+def run(request, tmp_path_factory, material):
+    return trained(material, tmp_path_factory.mktemp("run") / "run", f"model={request.param}", "train.max_epochs=1")
+
+
+def asked(run, path):
+    said = []
+    predict(run, path, path.with_suffix(".out"), say=said.append)
+    return pd.read_csv(path.with_suffix(".out"), keep_default_na=False), said
+
+
+def test_the_answers_are_those_of_the_run(run, tmp_path):
+    expected = pd.read_parquet(run / "predictions.parquet").query("part == 'test'").set_index("id")
+    table = stays().set_index("id").loc[expected.index].reset_index()
+    answers, said = asked(run, write_long(tmp_path / "new.csv", table))
+    assert answers["id"].tolist() == expected.index.tolist()
+    np.testing.assert_allclose(answers["p:ill"], expected["p:ill"], atol=6e-5)
+    assert (answers["length"] == [np.isfinite(s.values).any(axis=1).sum() for s in table["sequence"]]).all()
+    assert "nearest" not in answers
+    assert said == [f"{len(expected)} sequences"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stay,t,what,much\na,0,Na,140\n", r"new\.csv:2: variable 'Na' is not among HR, pH, never"),
+        ("stay,t,much\na,0,140\n", r"new\.csv:1: missing columns.*\n  what"),
+        ("stay,t,what,much\na,0,HR,x\n", r"new\.csv:2: HR is 'x'"),
+        ("stay,t,what,much\na,0,HR,NA\n", r"empty series.*\n  'a' \(.*new\.csv:2\)"),
+        ("stay,t,what,much\n", r"new\.csv: the file has no series"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_and_nothing_is_written(run, tmp_path, text, message):
+    (tmp_path / "new.csv").write_text(text)
+    with pytest.raises(UnrolledError, match=message):
+        asked(run, tmp_path / "new.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
