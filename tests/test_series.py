@@ -146,7 +146,7 @@ def by_hand(found: Series, scale: Scaling) -> np.ndarray:
         m = np.isfinite(found.values[t]).astype(float)
         for k in range(d):
             if m[k]:
-                last[k] = (found.values[t, k] - scale.mean[k]) / scale.deviation[k]
+                last[k] = np.clip((found.values[t, k] - scale.mean[k]) / scale.deviation[k], -5, 5)
         rows.append(np.concatenate([last, m, delta / scale.gap]))
     return np.array(rows)
 
@@ -182,9 +182,14 @@ def test_what_training_never_measured_or_never_saw_vary_is_finite():
     scale = Scaling.of([one([0, 1], [[80, NAN], [80, NAN]]), one([0], [[80, NAN]])])
     assert scale.deviation.tolist() == [1, 1]
     assert scale.mean.tolist() == [80, 0]
-    steps = scale.encode(one([0, 2], [[80, 7.4], [NAN, NAN]]))
+    steps = scale.encode(one([0, 2], [[80, 4.4], [NAN, NAN]]))
     assert np.isfinite(steps).all()
-    assert steps[:, :4].tolist() == [[0, pytest.approx(7.4), 1, 1], [0, pytest.approx(7.4), 0, 0]]
+    assert steps[:, :4].tolist() == [[0, pytest.approx(4.4), 1, 1], [0, pytest.approx(4.4), 0, 0]]
+
+
+def test_errors_of_writing_down_are_cut_where_networks_read():
+    scale = Scaling.of([one([0, 1], [[79, 7.3], [81, 7.5]])])
+    assert scale.encode(one([0], [[1e9, -73]]))[0, :2].tolist() == [5, -5]
 
 
 def test_one_step_is_enough_for_everything():
