@@ -99,7 +99,7 @@ def test_letters_among_series_are_refused():
 def test_a_variable_that_was_never_measured_is_allowed_and_stated():
     table = a_table(one([0, 1], [[80, NAN], [81, NAN]]))
     tables.check(table, "multiclass", inputs.of(CARD))
-    said = tables.summary(table, pd.DataFrame({"reason": []}), CARD, "x")
+    said = tables.summary(table, pd.DataFrame({"reason": []}, dtype="str"), CARD, "x")
     assert said["unmeasured"] == ["pH"]
     assert said["measured"] == {"HR": 1.0, "pH": 0.0}
     assert said["unit"] == "steps"
