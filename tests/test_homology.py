@@ -44,6 +44,13 @@ def test_a_sequence_shorter_than_a_kmer_is_kept():
     assert found["group"].iloc[-1] == "tiny"
 
 
+@pytest.mark.slow
+def test_a_few_ambiguous_letters_are_searched_for_as_what_they_are():
+    """Left to itself MMseqs2 takes the query for a protein, and asks for more memory than there is."""
+    dna = ["".join(np.random.default_rng(0).choice(list("ACGT"), 80))] * 2
+    assert homology.best_hits(["NNRYATGN"], dna, nucleotide=True).tolist() == [-1]
+
+
 def test_mmseqs_on_the_path_wins_over_the_wheel(tmp_path, monkeypatch):
     mine = tmp_path / "mmseqs"
     mine.write_text("#!/bin/sh\necho my-own-version\n")

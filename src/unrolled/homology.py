@@ -93,7 +93,9 @@ def best_hits(
         files = [here / "queries.fasta", here / "targets.fasta", here / "hits.tsv", here / "tmp"]
         for path, sequences in zip(files, (queries, targets), strict=False):
             path.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(sequences)), encoding="ascii")
+        # Told what they are: a few letters of an ambiguous kind would pass for a protein.
         kind = ["--search-type", "3", "--strand", "2", *SEEDS] if nucleotide else ["-k", "5"]
+        kind += ["--dbtype", "2" if nucleotide else "1"]
         settings = ["--format-output", "query,target,bits", "--threads", str(threads), "-v", "1"]
         run([str(mmseqs()), "easy-search", *map(str, files), *kind, *settings])
         if files[2].stat().st_size == 0:
