@@ -129,6 +129,43 @@ def test_keys_of_another_kind_of_data_are_refused(deck, name, changes, message):
         deck.card("data", name)
 
 
+def test_only_a_decoder_answers_with_a_sequence_and_it_with_nothing_else(deck):
+    def checked(metric: str, **matrix):
+        deck.matrix(overlaid({"metric": metric, "matrix": {"split": ["random"], **matrix}}), "config.yaml")
+
+    checked(
+        "exact_match", data=["translation"], model=["majority", "besthit", "seq2seq_gru", "seq2seq_lstm_attention"]
+    )
+    for name, gives in (("lstm", "has no decoder"), ("kmer", "answers once a sequence"), ("fixed", "answers once")):
+        with pytest.raises(UnrolledError, match=rf"'{name}' {gives}.* \(transduction\) asks for a sequence"):
+            checked("exact_match", data=["translation"], model=[name])
+    with pytest.raises(UnrolledError, match=r"'seq2seq_gru' answers with a sequence, but data 'demo' \(multiclass\)"):
+        checked("macro_f1", data=["demo"], model=["lstm", "seq2seq_gru"])
+    with pytest.raises(UnrolledError, match=r"'seq2seq_lstm' answers with a sequence, .*asks at every position"):
+        checked("accuracy", data=["flip_ss"], model=["seq2seq_lstm"])
+    with pytest.raises(UnrolledError, match=r"'accuracy' is not measured.*token_accuracy, exact_match"):
+        checked("accuracy", data=["translation"], model=["seq2seq_gru"])
+
+
+def test_a_target_alphabet_belongs_to_sequences_and_a_decoder_to_its_network(deck):
+    edit(deck.path("data", "translation"), target_alphabet=...)
+    with pytest.raises(UnrolledError, match=r"translation\.yaml: the file lacks the key 'target_alphabet'"):
+        deck.card("data", "translation")
+    edit(deck.path("data", "demo"), target_alphabet="protein")
+    with pytest.raises(UnrolledError, match=r"demo\.yaml: target_alphabet has no meaning beside the other keys"):
+        deck.card("data", "demo")
+    card = read_yaml(deck.path("model", "seq2seq_gru"))
+    edit(deck.path("model", "gru"), network=card["network"] | {"_target_": "unrolled.models.Network"})
+    with pytest.raises(UnrolledError, match=r"gru\.yaml: network\.(decoder|context|beam) has no meaning"):
+        deck.card("model", "gru")
+    edit(deck.path("model", "seq2seq_gru"), network=card["network"] | {"pooling": "mean"})
+    with pytest.raises(UnrolledError, match=r"seq2seq_gru\.yaml: network\.pooling has no meaning"):
+        deck.card("model", "seq2seq_gru")
+    edit(deck.path("model", "seq2seq_gru"), network={k: v for k, v in card["network"].items() if k != "decoder"})
+    with pytest.raises(UnrolledError, match=r"seq2seq_gru\.yaml: network lacks the key 'decoder'"):
+        deck.card("model", "seq2seq_gru")
+
+
 def test_cells_cross_the_axes_in_the_order_written():
     matrix = {"data": ["d"], "split": ["s2", "s1"], "model": ["m"], "fold": [0], "seed": [3, 1]}
     assert cells(matrix, {"m": {"kind": "neural"}}) == [

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 import sklearn.metrics as sk
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 
 from unrolled.number_metrics import NumberScores
 from unrolled.position_metrics import judge, segment_overlap
-from unrolled.scoring import METRICS, measure
+from unrolled.scoring import METRICS, SCORING, measure
+from unrolled.sequence_metrics import edit_distance
+from unrolled.sequence_metrics import judge as judge_sequences
 
 
 @st.composite
@@ -153,3 +156,71 @@ def test_chains_count_alike_in_chain_accuracy_and_positions_in_accuracy():
     assert found["chain_accuracy"] == pytest.approx(0.5)
     assert found["sov"] == pytest.approx(0.5)
     assert found["ece"] == pytest.approx(abs(9 * 0.1 - 0.9) / 10)
+
+
+# --- Sequences ---
+
+WORDS = st.text("ACDX", max_size=9)
+
+
+def levenshtein(a: str, b: str) -> int:
+    """By the recursion, a row at a time."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        before, row = row, [i]
+        for j, y in enumerate(b, 1):
+            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (x != y)))
+    return row[-1]
+
+
+@given(a=WORDS, b=WORDS)
+def test_the_edit_distance_is_levenshteins(a: str, b: str):
+    assert edit_distance(a, b) == levenshtein(a, b) == edit_distance(b, a)
+
+
+def test_long_sequences_have_an_edit_distance_too():
+    a = "ACDX" * 10_000
+    assert edit_distance(a, a[1:] + "D") == 2
+    assert edit_distance(a, "W" * 40_000) == 40_000
+
+
+@pytest.mark.parametrize(
+    ("said", "right", "exact", "distance"),
+    [
+        ("ACD", 4, 1, 0),
+        ("ACX", 3, 0, 1 / 3),
+        ("AC", 2, 0, 1 / 3),  # the end stands where D does
+        ("ACDA", 3, 0, 1 / 4),
+        ("CD", 0, 0, 1 / 3),  # what is left out moves all that follows, but is one edit
+        ("", 0, 0, 1),
+    ],
+)
+def test_sequences_by_hand(said: str, right: int, exact: int, distance: float):
+    scores = judge_sequences([said], ["ACD"], np.array([-4 * np.log(2)]))
+    found = {name: float(value[0]) for name, value in measure(scores, np.ones((1, 1))).items()}
+    assert found == pytest.approx(
+        {"token_accuracy": right / 4, "exact_match": exact, "edit_distance": distance, "bits_per_token": 1}
+    )
+
+
+@given(pairs=st.lists(st.tuples(WORDS, WORDS.filter(bool)), min_size=1, max_size=8), data=st.data())
+def test_weights_of_sequences_repeat_them(pairs: list[tuple[str, str]], data: Any):
+    w = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(pairs), max_size=len(pairs))), float)
+    w[0] = 2
+    likelihood = -np.arange(1.0, len(pairs) + 1)
+    copies = np.repeat(np.arange(len(pairs)), w.astype(int))
+    said, true = ([pair[i] for pair in pairs] for i in (0, 1))
+    found = measure(judge_sequences(said, true, likelihood), w[None])
+    repeated = judge_sequences([said[i] for i in copies], [true[i] for i in copies], likelihood[copies])
+    for name, value in measure(repeated, np.ones((1, len(copies)))).items():
+        np.testing.assert_allclose(found[name], value)
+
+
+def test_answers_that_cannot_be_are_refused():
+    frame = pd.DataFrame({"id": ["a", "b"], "target": ["AC", "D"], "decoded": ["A", ""], "log_likelihood": -1.0})
+    scoring, info = SCORING["transduction"], {"task": "transduction", "classes": list("ACD")}
+    assert scoring.fault(frame, info) is None
+    assert "answers 'X' are not among" in str(scoring.fault(frame.assign(decoded=["X", "A"]), info))
+    assert "targets 'X' are not among" in str(scoring.fault(frame.assign(target=["X", "A"]), info))
+    for wrong in ({"log_likelihood": [-1, 0.5]}, {"log_likelihood": [-1, np.nan]}, {"target": ["A", ""]}):
+        assert "of 'b' is none" in str(scoring.fault(frame.assign(**wrong), info))

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled import table as tables
-from unrolled.alphabet import PROTEIN
+from unrolled.alphabet import DNA, PROTEIN
+from unrolled.answers import Decoded
 from unrolled.errors import UnrolledError
 from unrolled.objectives import UNKNOWN
 from unrolled.scoring import METRICS, SCORING
-from unrolled.tasks import TASKS, named
+from unrolled.tasks import TASKS, named, of
 
 LABELS = ["Golgi|Nucleus", "Nucleus", "Cytoplasm"]
 
@@ -81,6 +82,49 @@ def test_labels_of_positions_are_encoded_and_counted():
     names, counts = task.strata(targets)
     assert names == ["mostly E", "mostly H", "nothing known"]
     assert counts.tolist() == [[0, 1, 0], [0, 0, 1], [1, 0, 0]]
+
+
+PROTEINS = of({"task": "transduction", "target_alphabet": "protein"})
+
+
+def test_a_target_is_text_over_its_own_alphabet():
+    tables.check(rows(("ACGT", "MKV"), ("A", "B")), PROTEINS, DNA)
+    with pytest.raises(UnrolledError, match=r"(?s)empty targets.*'p1'"):
+        tables.check(rows(("ACGT", "MKV"), ("A", "")), PROTEINS, DNA)
+    with pytest.raises(UnrolledError, match=r"(?s)outside the protein alphabet.*'p1': letter '1' at position 2"):
+        tables.check(rows(("ACGT", "MKV"), ("A", "M1")), PROTEINS, DNA)
+    with pytest.raises(UnrolledError, match=r"(?s)outside the rna alphabet.*`target_alphabet`"):
+        tables.check(rows(("ACGT", "MEL")), of({"task": "transduction", "target_alphabet": "rna"}), DNA)
+
+
+def test_targets_are_spelled_and_learned_as_their_alphabet_has_it():
+    assert PROTEINS.canonical(" mkv* ", "|") == "MKV"
+    rna = of({"task": "transduction", "target_alphabet": "rna"})
+    assert rna.canonical("acgt", "|") == "ACGU"
+    assert rna.learned("ACRU") == "ACNU"
+
+
+def test_targets_are_symbols_and_an_end():
+    classes = PROTEINS.classes([])
+    assert "".join(classes) == PROTEIN.letters
+    assert PROTEINS.outputs(classes) == len(classes) + 1
+    assert [list(codes) for codes in PROTEINS.encode(["A", "CAX"], classes)] == [[1, 0], [2, 1, 21, 0]]
+    answer = Decoded(np.array([2, 1, 21]), -1.5, -0.5)
+    cells = PROTEINS.cells([answer, answer._replace(symbols=np.zeros(0, int))], classes, ["ACGT", "A"])
+    assert {name: list(column) for name, column in cells.items()} == {
+        "decoded": ["CAX", ""],
+        "log_likelihood": [-1.5, -1.5],
+        "length": [4, 1],
+    }
+
+
+def test_targets_are_kept_even_in_fifths_of_their_lengths():
+    names, counts = PROTEINS.strata(["A" * n for n in range(1, 101)])
+    assert names[0] == "up to 20.8 symbols"
+    assert counts.sum(axis=0).tolist() == [20] * 5
+    assert PROTEINS.strata(["A", "C"])[1].sum() == 2
+    assert not PROTEINS.learnable(["A", "A"])
+    assert PROTEINS.longest(["A", "ACD"]) == 6
 
 
 def test_the_table_of_numbers_and_of_positions_can_be_sampled():

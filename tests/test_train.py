@@ -28,9 +28,9 @@ from unrolled.simulate import simulate
 ROOT = Path(__file__).parents[1]
 DECK = Deck(ROOT / "config", ROOT / "workflow" / "schemas")
 LETTERS = DECK.card("data", "demo")
-NEURAL = [
-    n for n in DECK.names("model") if (c := DECK.card("model", n))["kind"] == "neural" and not misfit(c, LETTERS)
-]
+NETWORKS = {name: card["network"] for name in DECK.names("model") if "network" in (card := DECK.card("model", name))}
+DECODERS = [name for name, network in NETWORKS.items() if "decoder" in network]
+NEURAL = [n for n in NETWORKS if n not in DECODERS and not misfit(DECK.card("model", n), LETTERS)]
 OF_LETTERS = [name for name in BASELINES if name != "boosting"]
 SILENT = ["wandb.mode=disabled"]
 QUICK = ["++model.network.encoder.d_h=8", "++model.network.d_e=4", "train.max_epochs=3", *SILENT]
@@ -289,12 +289,12 @@ def test_folds_of_another_table_are_refused(material, tmp_path):
         train.train(config)
 
 
-def baseline(material: Path, tmp_path: Path, estimator: str, task: str) -> dict:
+def baseline(material: Path, tmp_path: Path, estimator: str, task: str, **card: str) -> dict:
     """Metrics of a baseline that was fitted to some material."""
     run_baseline(
         table=material / "table.parquet",
         folds=material / "folds.parquet",
-        data_card={"name": "demo", "task": task, "alphabet": "protein"},
+        data_card={"name": "demo", "task": task, "alphabet": "protein"} | card,
         model_card={"name": estimator, "kind": "baseline", "estimator": estimator},
         split="random",
         fold=0,
@@ -368,12 +368,13 @@ HEAVY = {"torch", "lightning", "hydra", "wandb", "sklearn", "snakemake"}
 BARRED = {
     "cli cards fetch files deferred tracking": {*HEAVY, "numpy", "pandas"},
     "table tasks inputs series formats series_formats fasta_format records reading": HEAVY,
-    "simulate split homology copies": HEAVY,
-    "evaluate scoring metrics number_metrics position_metrics weighted thresholds": HEAVY,
-    "bootstrap compare plots report baselines boosting choosing runs": HEAVY,
+    "simulate split homology copies answers puzzles": HEAVY,
+    "evaluate scoring metrics number_metrics position_metrics sequence_metrics weighted thresholds": HEAVY,
+    "bootstrap compare bands plots report baselines sequence_baselines boosting choosing runs": HEAVY,
     "verdict takeaways grids wording results model_plots class_plots panels looks svg": HEAVY,
     "models feedforward objectives recurrent batching cells packing scan kernel stepwise stock diagnostics": HEAVY
     - {"torch"},
+    "decoder decoding attention": HEAVY - {"torch"},
 }
 
 

@@ -1,37 +1,44 @@
 """Baselines under the same contract as the networks: what a comparison must beat."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled import homology, runs, tracking
+from unrolled import homology, runs, sequence_baselines, tracking
 from unrolled.alphabet import ALPHABETS
 from unrolled.boosting import Boosting
 from unrolled.choosing import loss
 from unrolled.evaluate import evaluate
-from unrolled.tasks import named
 
 Floats = NDArray[np.float64]
 Labels = NDArray[Any]
 
 
 class Baseline(Protocol):
-    """Learns from sequences (N texts or `Series`) and targets (N, K); predicts probabilities or numbers (M, K).
-
-    With a label for every position, targets are N arrays (T,) of classes, and predictions M arrays (T, K).
-    """
+    """Learns from sequences (N) and targets, as `Task.encode` gives them; answers as `Task.cells` takes them."""
 
     parameters: int
 
     def fit(self, train: list[Any], y: Any, validation: list[Any], y_validation: Any) -> None: ...
 
+    def answer(self, sequences: list[Any], y: Any) -> Any:
+        """Answers to M sequences; the targets y are there to say how likely each of them is, and for nothing else."""
+
+
+class Blind(Baseline, Protocol):
+    """Predicts probabilities or numbers (M, K), with a label for every position M arrays (T, K)."""
+
     def predict(self, sequences: list[Any]) -> Any: ...
 
+    def answer(self, sequences: list[str], y: Any) -> Any:
+        return self.predict(sequences)
 
-class Majority:
+
+class Majority(Blind):
     """Predicts the classes' shares in the training set, or the mean number, whatever the sequence."""
 
     def __init__(self, task: str):
@@ -45,7 +52,7 @@ class Majority:
         return np.tile(self.shares, (len(sequences), 1))
 
 
-class PositionMajority:
+class PositionMajority(Blind):
     """Predicts the shares of the K classes in the training set at every position."""
 
     def __init__(self, K: int):
@@ -60,7 +67,7 @@ class PositionMajority:
         return [np.tile(self.shares, (len(sequence), 1)) for sequence in sequences]
 
 
-class Markov:
+class Markov(Blind):
     """Each symbol, and the end, from the k - 1 before it: counts, smoothed by the symbols' shares in training.
 
     The weight of the shares is chosen from `GRID` by the likelihood of the validation fold.
@@ -98,7 +105,7 @@ class Markov:
         return float(np.log(here / (rows.sum(axis=1) + weight)).sum())
 
 
-class Kmer:
+class Kmer(Blind):
     """Logistic or ridge regression on TF-IDF weighted counts of all 1..k-mers.
 
     The strength of the L2 penalty is chosen from `GRID` by the loss on the validation fold, as early stopping
@@ -152,7 +159,7 @@ class Kmer:
         return p
 
 
-class BestHit:
+class BestHit(Blind):
     """The labels or the number of the nearest training sequence by MMseqs2: what anybody would do without a network.
 
     A share `doubt` of the belief stays with the mean of the training part, chosen from `GRID` by the loss on the
@@ -188,17 +195,22 @@ class BestHit:
 
 
 BASELINES = {"majority": Majority, "kmer": Kmer, "besthit": BestHit, "boosting": Boosting}
+OTHERS: dict[str, Callable[[dict[str, Any], int, str], Baseline]] = {  # tasks whose baselines are of their own kind
+    "labelling": lambda card, outputs, alphabet: PositionMajority(outputs),
+    "generation": lambda card, outputs, alphabet: Markov(
+        alphabet, card.get("k", 1) if card["estimator"] == "kmer" else 1
+    ),
+    "transduction": sequence_baselines.build,
+}
 
 
 def build(card: dict[str, Any], task: str, outputs: int, alphabet: str = "protein") -> Baseline:
     """The baseline that a model card names under `estimator`, for K outputs and sequences of an alphabet."""
-    if task == "generation":
-        return Markov(alphabet, card.get("k", 1) if card["estimator"] == "kmer" else 1)
+    if task in OTHERS:
+        return OTHERS[task](card, outputs, alphabet)
     settings: dict[str, Any] = {key: card[key] for key in ("k",) if key in card}
     if card["estimator"] == "besthit":
         settings["nucleotide"] = alphabet != "protein"
-    if named(task).per_position:
-        return PositionMajority(outputs)
     built: Baseline = BASELINES[card["estimator"]](task, **settings)
     return built
 
@@ -224,7 +236,8 @@ def run(
     model = build(model_card, material.task, material.outputs, data_card["alphabet"])
     train, validation = material.parts["train"], material.parts["validation"]
     model.fit(train.sequences, train.y, validation.sequences, validation.y)
-    answers = {name: model.predict(material.parts[name].sequences) for name in runs.PARTS[1:]}
+    parts = {name: material.parts[name] for name in runs.PARTS[1:]}
+    answers = {name: model.answer(part.sequences, part.y) for name, part in parts.items()}
     runs.write_predictions(out / "predictions.parquet", material, answers)
     runs.write_record(
         out / "run.json",

@@ -66,6 +66,10 @@ class Boosting:
         self.rounds = 1 + int(np.argmin([loss(p, y_validation, self.task) for p in tried]))
         self.parameters = sum(_leaves(model, self.rounds) for model in self.models.values())
 
+    def answer(self, sequences: list[Series], y: Any) -> Any:
+        """As `predict`: the targets y are of no use to it."""
+        return self.predict(sequences)
+
     def predict(self, sequences: list[Series]) -> Floats:
         """(M, K)"""
         *_, last = itertools.islice(self._staged(sequences), self.rounds)

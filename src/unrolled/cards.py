@@ -27,20 +27,26 @@ METRICS = {  # of each task: those of scoring.py, which would cost every start t
     "multilabel": f"{CLASSES} jaccard micro_f1".replace(" balanced_accuracy", ""),
     "regression": "spearman pearson r2 rmse mae",
     "generation": "bits_per_residue perplexity",
+    "transduction": "token_accuracy exact_match edit_distance bits_per_token",
     "labelling": "accuracy chain_accuracy sov macro_f1 mcc log_loss ece",
 }
-WHOLE = {  # baselines, or networks of a fixed length, that cannot answer at every position
-    "boosting": ("labelling",),
-    "kmer": ("labelling",),
+UNFIT = {  # what a model is (`_nature`), and the tasks that it has no answer to
+    "boosting": ("labelling", "transduction"),
+    "kmer": ("labelling", "transduction"),
     "besthit": ("labelling", "generation"),
-    "length": ("labelling", "generation"),
+    "length": ("labelling", "generation", "transduction"),
+    "network": ("transduction",),
+    "decoder": tuple(task for task in METRICS if task != "transduction"),
 }
+GIVES = {"decoder": "answers with a sequence", "network": "has no decoder"}
+ASKS = {**dict.fromkeys(("labelling", "generation"), "at every position"), "transduction": "for a sequence"}
 
 LETTERS = {  # what compares or embeds letters, by the key of the card that names it
     "group": ("cluster", "homology"),
     "estimator": ("kmer", "besthit"),
     "embedding": ("learned", "one_hot"),
-    "task": ("generation",),
+    "network": ("unrolled.decoder.EncoderDecoder",),
+    "task": ("generation", "transduction"),
 }
 NUMBERS = {  # what measures numbers
     "estimator": ("boosting",),
@@ -187,17 +193,25 @@ def _impossible(matrix: Mapping[str, Sequence[Any]], cards: Mapping[str, Mapping
             yield f"split '{split}' computes identity by {named}"
 
     for (model, card), (data, source) in itertools.product(cards["model"].items(), cards["data"].items()):
-        encoder = card.get("network", {}).get("encoder", {})
-        if source["task"] in WHOLE.get(card.get("estimator", "length" if "length" in encoder else ""), ()):
-            asks = f"data '{data}' ({source['task']}) asks at every position"
-            yield f"model '{model}' answers once a sequence, but {asks}"
+        nature, task = _nature(card), source["task"]
+        if task in UNFIT.get(nature, ()):
+            gives, asks = GIVES.get(nature, "answers once a sequence"), ASKS.get(task, "for a label or number")
+            yield f"model '{model}' {gives}, but data '{data}' ({task}) asks {asks}"
+
+
+def _nature(model: Card) -> str:
+    """What decides on which tasks a model can have."""
+    if "estimator" in model:
+        return str(model["estimator"])
+    network = model["network"]
+    return "decoder" if "decoder" in network else "length" if "length" in network["encoder"] else "network"
 
 
 def misfit(card: Card, data: Card) -> str:
     """What of a split or model card is not for the data of a data card, such as "estimator: kmer"; "" if all is."""
     network = card.get("network", {})
     said = {"embedding": network.get("embedding"), "_target_": network.get("encoder", {}).get("_target_")}
-    said |= {key: card.get(key) for key in ("group", "estimator")}
+    said |= {"network": network.get("_target_")} | {key: card.get(key) for key in ("group", "estimator")}
     wrong = LETTERS if data["alphabet"] == "numeric" else NUMBERS
     found = [f"{key.strip('_')}: {value}" for key, value in said.items() if value in wrong.get(key, ())]
     numeric = data["alphabet"] == "numeric"
@@ -225,7 +239,7 @@ def _explain(fault: ValidationError) -> str:
         choices = " | ".join(" and ".join(f"'{name}'" for name in choice["required"]) for choice in required)
         return f"{key} needs exactly one of {choices}"
     if fault.validator == "not":
-        return f"{key} has no meaning beside the other keys of this card"
+        return f"{key} has no meaning beside the other keys of this card; remove it"
     return f"{key}: {fault.message}"
 
 

@@ -63,7 +63,8 @@ def _per_class(table: dict[str, Any], classes: list[str]) -> list[dict[str, Any]
     if numbers:
         numbers["n"] = [int(n) for n in table["n"]]
     rows = zip(*numbers.values(), strict=True)
-    return [{"class": name, **dict(zip(numbers, row, strict=True))} for name, row in zip(classes, rows, strict=True)]
+    named = zip(classes if numbers else [], rows, strict=True)
+    return [{"class": name, **dict(zip(numbers, row, strict=True))} for name, row in named]
 
 
 def _confusion(counts: Any, classes: list[str]) -> list[dict[str, Any]]:

@@ -67,7 +67,7 @@ def read(card: Card, name: str, files: Sequence[Path]) -> tuple[pd.DataFrame, pd
     try:
         rows = _simulated(card) if "simulate" in card else _parsed(card, files, excluded)
         rows["target"] = _canonical(rows, card)
-        tables.check(rows.drop(columns="where"), card["task"], inputs.of(card), rows["where"])
+        tables.check(rows.drop(columns="where"), tasks.of(card), inputs.of(card), rows["where"])
         rows = _selected(rows.sort_values("id", kind="stable"), card, excluded)
     except UnrolledError as error:
         raise UnrolledError(f"data {name}: {error}") from None
@@ -80,10 +80,14 @@ def _kind(settings: Card) -> tuple[str, Card]:
 
 
 def _simulated(card: Card) -> pd.DataFrame:
-    from unrolled.puzzles import recall
+    from unrolled.puzzles import recall, translation
     from unrolled.simulate import simulate
 
-    makers: dict[str, Callable[..., pd.DataFrame]] = {"families": simulate, "recall": recall}
+    makers: dict[str, Callable[..., pd.DataFrame]] = {
+        "families": simulate,
+        "recall": recall,
+        "translation": translation,
+    }
     kind, settings = _kind(card["simulate"])
     if kind not in makers:
         raise UnrolledError(f"simulate: kind: {kind!r} is unknown; choose one of {', '.join(makers)}")
@@ -243,9 +247,8 @@ def _canonical(rows: pd.DataFrame, card: Card) -> list[str]:
     if card["task"] == "multilabel" and separator != tasks.SEPARATOR:
         clash = rows.loc[rows["target"].str.contains(tasks.SEPARATOR, regex=False), "where"]
         refuse('labels that contain "|"', clash, 'The table joins labels by "|": rename these.')
-    names = {str(label): name for label, name in card.get("names", {}).items()}
-    named = (names.get(target, target) for target in rows["target"])
-    return [tasks.named(card["task"]).canonical(target, separator) for target in named]
+    of, names = tasks.of(card), {str(label): name for label, name in card.get("names", {}).items()}
+    return [of.canonical(names.get(target, target), separator) for target in rows["target"]]
 
 
 def _selected(rows: pd.DataFrame, card: Card, excluded: Excluded) -> pd.DataFrame:

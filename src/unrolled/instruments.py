@@ -60,7 +60,9 @@ class Instruments(Callback):
 
 
 def _networks(pl_module: L.LightningModule) -> list[Recurrent]:
-    return [module for module in pl_module.modules() if isinstance(module, Recurrent)]
+    """What reads the sequences; a decoder is not looked at."""
+    named = pl_module.named_modules()
+    return [module for name, module in named if isinstance(module, Recurrent) and not name.endswith("decoder")]
 
 
 def _is_scalar(row: dict[str, Any]) -> bool:

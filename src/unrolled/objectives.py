@@ -3,10 +3,16 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from unrolled.answers import Decoded
+
+if TYPE_CHECKING:
+    from unrolled.batching import Batch
 
 UNKNOWN = -1  # the target of a position whose label is not known, and of padding
 
@@ -19,6 +25,33 @@ class Objective:
     weight: Callable[[Tensor], int]  # of targets: how many terms the mean loss of a batch is over
     accuracy: Callable[[Tensor, Tensor], Tensor] | None  # None where nothing is simply right or wrong
     answer: Callable[[Tensor, Tensor], Tensor]  # what predictions.parquet holds
+
+    def outputs(self, network: Any, batch: "Batch") -> Tensor:
+        """What a network says of a batch."""
+        outputs: Tensor = network(batch.tokens, batch.lengths)
+        return outputs
+
+    def answers(self, network: Any, batch: "Batch") -> list[Any]:
+        """The answers to the sequences of a batch, padded where they have positions."""
+        return list(self.answer(self.outputs(network, batch), batch.targets).numpy())
+
+
+class Forced(Objective):
+    """Teacher forcing: a decoder is shown the true symbol before each that it is to say (Williams and Zipser 1989).
+
+    Its answers are what it says when nobody shows it anything.
+    """
+
+    def outputs(self, network: Any, batch: "Batch") -> Tensor:
+        outputs: Tensor = network(batch.tokens, batch.lengths, batch.targets)
+        return outputs
+
+    def answers(self, network: Any, batch: "Batch") -> list[Any]:
+        found = network.decode(batch.tokens, batch.lengths)
+        true = self.answer(self.outputs(network, batch), batch.targets)[:, 0].tolist()
+        lengths = (found.symbols != 0).sum(dim=1).tolist()
+        said = [symbols[:n] for symbols, n in zip(found.symbols.numpy(), lengths, strict=True)]
+        return list(map(Decoded, said, true, found.log_likelihood.tolist()))
 
 
 def _accuracy_of_one(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -73,5 +106,6 @@ OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
         "regression": Objective(F.mse_loss, len, None, _as_it_is),
         "labelling": Objective(_position_loss, _known_terms, _position_accuracy, _softmax),
         "generation": Objective(_position_loss, _known_terms, _position_accuracy, _likelihood),
+        "transduction": Forced(_position_loss, _known_terms, _position_accuracy, _likelihood),
     }
 )

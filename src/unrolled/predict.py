@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from unrolled import inputs, questions, runs, train
 from unrolled import table as tables
+from unrolled.answers import Decoded
 from unrolled.batching import Encoded, following, loader
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate, read_run
@@ -43,7 +43,7 @@ class Predictor:
         config = record["config"]
         scale = runs.Scale(**record["scale"]) if "scale" in record else None
         reading = inputs.of(config["data"]).recall(record.get("reading", {}))
-        material = runs.Material({}, record["classes"], record["task"], 0, scale, reading)
+        material = runs.Material({}, record["classes"], record["task"], 0, scale, reading, record.get("longest"))
         training = Training(train.build(config, material), record["task"], config["train"], record["seed"])
         state = torch.load(best, weights_only=True, map_location="cpu")
         training.load_state_dict(state["state_dict"])
@@ -64,14 +64,16 @@ class Predictor:
         kept = self.card.get("kept", inputs.of(self.card).kept)
         shown = [self.reading.encode(tables.shorten(one, longest, kept)) for _, one in sequences]
         recipe = self.record["config"]["train"]
-        data = Encoded(*following(shown)) if task.causal else Encoded(shown, np.zeros((len(shown), 1)))
+        data = Encoded(*following(shown)) if task.causal else Encoded(shown, task.unknown(len(shown)))
         batches = loader(data, recipe["batch_size"], recipe["batch_tokens"], shuffle=False)
         scale = runs.Scale(**self.record["scale"]) if "scale" in self.record else None
         answers = train.predict(self.training, batches, scale)
         for (name, one), answer in zip(sequences, answers, strict=True):
             yield {"id": name, "length": len(one)} | self._answer(answer, classes)
 
-    def _answer(self, answer: np.ndarray, classes: list[str]) -> dict[str, Any]:
+    def _answer(self, answer: Any, classes: list[str]) -> dict[str, Any]:
+        if isinstance(answer, Decoded):
+            return {"prediction": answer.text(classes), "log_likelihood": f"{answer.own:.4f}"}
         if not classes:
             columns = named(self.record["task"]).columns(classes)
             return {name: f"{value:.6g}" for name, value in zip(columns, answer, strict=True)}

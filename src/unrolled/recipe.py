@@ -31,7 +31,8 @@ class Training(L.LightningModule):
     """Loss, optimiser and clipping of one network.
 
     Args:
-        network: maps tokens (B, T) and lengths (B,) to outputs (B, K), or (B, T, K).
+        network: maps tokens (B, T) and lengths (B,) to outputs (B, K), or (B, T, K); with targets (B, U) of another
+            length to (B, U, K).
         task: its name; see objectives.py.
         recipe: the `train` section of the config.
         seed: decides, with the step, every random number drawn in training.
@@ -53,12 +54,12 @@ class Training(L.LightningModule):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would keep a traceback for a GPU never used
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.manual_seed(seed)
-        loss = self.objective.loss(self.network(batch.tokens, batch.lengths), batch.targets)
+        loss = self.objective.loss(self.objective.outputs(self.network, batch), batch.targets)
         self._add("train_loss", loss, batch)
         return loss
 
     def validation_step(self, batch: Batch) -> None:
-        outputs = self.network(batch.tokens, batch.lengths)
+        outputs = self.objective.outputs(self.network, batch)
         self._add("val_loss", self.objective.loss(outputs, batch.targets), batch)
         if self.objective.accuracy:
             self._add("val_accuracy", self.objective.accuracy(outputs, batch.targets), batch)

@@ -20,7 +20,7 @@ from unrolled import table as tables
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
 from unrolled.inputs import Reading
-from unrolled.tasks import Task, named
+from unrolled.tasks import Task, named, of
 
 PARTS = ("train", "validation", "test")
 
@@ -33,7 +33,7 @@ class Part:
     groups: list[str]
     sequences: list[Any]  # texts, or `Series`
     targets: list[str]
-    y: Any  # what `Task.encode` gives: (N, K), or N arrays (T,)
+    y: Any  # what `Task.encode` gives: (N, K), or N arrays (T,), or (T' + 1,)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -65,6 +65,7 @@ class Material:
     n_shortened: int
     scale: Scale | None = None  # of numbers that are to be predicted
     reading: Reading | None = None  # of the sequences
+    longest: int | None = None  # symbols that an answer may have, where it is a sequence
 
     @property
     def outputs(self) -> int:
@@ -91,7 +92,7 @@ def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
     k = int(frame["fold"].max()) + 1
     if not 0 <= fold < k:
         raise UnrolledError(f"{folds}: there is no fold {fold}; there are 0 to {k - 1}")
-    task = named(card["task"])
+    task = of(card)
     classes = task.classes(frame["target"])
     kind, longest = inputs.of(card), card.get("max_length") or sys.maxsize
     n_shortened = int((frame["sequence"].map(len) > longest).sum())
@@ -102,12 +103,12 @@ def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
         raise UnrolledError(f"{folds}: fold {fold} leaves fewer than two {task.values_are} to train on")
     numbers = parts["train"].y if task.name == "regression" else None
     scale = None if numbers is None else Scale(float(numbers.mean()), float(numbers.std()))
-    reading = kind.fit(parts["train"].sequences)
-    return Material(parts, classes, task.name, n_shortened, scale, reading)
+    reading, longest_answer = kind.fit(parts["train"].sequences), task.longest(parts["train"].targets)
+    return Material(parts, classes, task.name, n_shortened, scale, reading, longest_answer)
 
 
 def _part(frame: pd.DataFrame, classes: list[str], task: Task, shorten: Callable[[Any], Any]) -> Part:
-    targets = frame["target"].tolist()
+    targets = [task.learned(target) for target in frame["target"]]
     if task.per_position:
         targets = list(map(shorten, targets))
     return Part(
@@ -124,27 +125,20 @@ def write_predictions(path: Path, material: Material, answers: Mapping[str, Any]
 
     Probabilities are in one column a class, "p:<class>"; of labels for every position each cell is a list (T,).
     A number is in the column "prediction"; of sequences themselves "log_likelihood" (nats) and "symbols", the end
-    among them.
+    among them; where a sequence becomes another, "decoded", "log_likelihood" (of the target and its end) and the
+    "length" of what was read.
 
     Args:
-        answers: (N, K), or N arrays (T, K), for each of the parts `validation` and `test`.
+        answers: (N, K), or N arrays (T, K), or N `answers.Decoded`, for each of the parts `validation` and `test`.
     """
-    columns = named(material.task).columns(material.classes)
     blocks = []
     for name, answer in answers.items():
         part = material.parts[name]
         block = pd.DataFrame({"id": part.ids, "group": part.groups, "part": name, "target": part.targets})
-        for k, column in enumerate(columns):
-            block[column] = _column(answer, k)
-        blocks.append(block)
+        cells = named(material.task).cells(answer, material.classes, part.sequences)
+        blocks.append(block.assign(**cells))
     with atomic(path) as tmp:
         pd.concat(blocks, ignore_index=True).to_parquet(tmp, index=False)
-
-
-def _column(answer: Any, k: int) -> Any:
-    if isinstance(answer, np.ndarray):
-        return answer[:, k].astype(np.float32)
-    return [one[:, k].astype(np.float32) for one in answer]
 
 
 def write_record(path: Path, *, material: Material, config: dict[str, Any], **facts: Any) -> None:
@@ -154,6 +148,7 @@ def write_record(path: Path, *, material: Material, config: dict[str, Any], **fa
     record = {name: config["cell"][name] for name in names}
     record |= {"scale": asdict(material.scale)} if material.scale else {}
     record |= {"reading": material.reading.facts} if material.reading and material.reading.facts else {}
+    record |= {"longest": material.longest} if material.longest else {}
     record |= {"task": material.task, "classes": material.classes, "peak_memory_mb": peak_memory()}
     record |= counts | {"n_shortened": material.n_shortened} | facts
     write_json(path, record | {"versions": versions(), "commit": commit(), "config": config})

@@ -130,7 +130,8 @@ def engine(cell: Recurrence, x: Tensor, *, plain: bool, free: bool) -> str:
 CHUNK = 2**18  # numbers of `a` or `da` in the steps that are gone over at a time: as many as a second cache holds
 
 
-def _kernel_fits(cell: Recurrence, x: Tensor) -> bool:
+def kernel_fits(cell: Recurrence, x: Tensor) -> bool:
+    """Whether the compiled walks take this recurrence and tensors like x; they can go over a few steps at a time."""
     return engine(cell, x, plain=False, free=False) == "kernel"
 
 
@@ -141,7 +142,7 @@ def _chunks(cell: Recurrence, plan: Plan, x: Tensor, H: int) -> list[tuple[int, 
     all steps are gone over in one go: waking them for the products of every chunk would take longer.
     """
     steps = len(plan.first) - 1
-    in_cache = _kernel_fits(cell, x) and torch.get_num_threads() == 1
+    in_cache = kernel_fits(cell, x) and torch.get_num_threads() == 1
     size = max(1, CHUNK // (cell.columns * H * max(plan.B, 1)) if in_cache else steps)
     return [(begin, min(begin + size, steps)) for begin in range(0, steps, size)]
 
@@ -149,7 +150,7 @@ def _chunks(cell: Recurrence, plan: Plan, x: Tensor, H: int) -> list[tuple[int, 
 def _walk(cell: Recurrence, way: str, works: Sequence[Work]) -> Callable[[int, int], None]:
     """What goes over steps begin to end of every direction, `forward` or `backward`."""
     name = f"{cell.name}_{way}"
-    return kernel.Walk(name, works) if _kernel_fits(cell, works[0].out) else stepwise.Walk(name, works)
+    return kernel.Walk(name, works) if kernel_fits(cell, works[0].out) else stepwise.Walk(name, works)
 
 
 class _Layer(torch.autograd.Function):
@@ -217,7 +218,7 @@ class _Layer(torch.autograd.Function):
                 work.norm_C = x.new_empty(plan.N) if cell.cell else ABSENT
             works.append(work)
         dx = torch.zeros_like(x) if ctx.needs_input_grad[5] else None
-        sums = [_Gradients(cell, x, work, *w) for work, w in zip(works, weights, strict=True)]
+        sums = [Gradients(cell, x, work, *w) for work, w in zip(works, weights, strict=True)]
         walk = _walk(cell, "backward", works)
         for steps in reversed(chunks):
             walk(*steps)
@@ -234,7 +235,7 @@ def _most_rows(plan: Plan, steps: tuple[int, int]) -> int:
     return plan.steps[steps[1] - steps[0]]
 
 
-class _Gradients:
+class Gradients:
     """dL/dW_x, dL/dW_h, dL/db (and db_q) of one direction: sums over all steps, chunk by chunk."""
 
     def __init__(self, cell: Recurrence, x: Tensor, work: Work, W_x: Tensor, W_h: Tensor, b: Tensor, *b_q: Tensor):

@@ -10,11 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from unrolled import likelihood_metrics, metrics, number_metrics, position_metrics
+from unrolled import likelihood_metrics, metrics, number_metrics, position_metrics, sequence_metrics
 from unrolled.likelihood_metrics import LikelihoodScores
 from unrolled.metrics import decide
 from unrolled.number_metrics import NumberScores
 from unrolled.position_metrics import PositionScores, judge
+from unrolled.sequence_metrics import SequenceScores
 from unrolled.tasks import TASKS, UNSCORED, Regression
 from unrolled.thresholds import choose_thresholds
 from unrolled.weighted import Array
@@ -70,6 +71,12 @@ METRICS: dict[str, dict[str, Metric]] = {
         "bits_per_residue": likelihood_metrics.bits_per_residue,
         "perplexity": likelihood_metrics.perplexity,
     },
+    "transduction": {
+        "token_accuracy": sequence_metrics.token_accuracy,
+        "exact_match": sequence_metrics.exact_match,
+        "edit_distance": sequence_metrics.edit_distance_by_length,
+        "bits_per_token": sequence_metrics.bits_per_token,
+    },
     "labelling": {
         "accuracy": position_metrics.accuracy,
         "chain_accuracy": position_metrics.chain_accuracy,
@@ -80,7 +87,10 @@ METRICS: dict[str, dict[str, Metric]] = {
         "ece": position_metrics.ece,
     },
 }
-LOWER_IS_BETTER = ("log_loss", "ece", "rmse", "mae", "bits_per_residue", "perplexity")
+LOWER_IS_BETTER = (
+    *("log_loss", "ece", "rmse", "mae", "bits_per_residue", "perplexity"),
+    *("edit_distance", "bits_per_token"),
+)
 HIGHER_IS_BETTER = {name: name not in LOWER_IS_BETTER for table in METRICS.values() for name in table}
 
 
@@ -164,6 +174,23 @@ class LikelihoodScoring(BareScoring):
         return LikelihoodScores(self.task, *columns)
 
 
+class SequenceScoring(BareScoring):
+    """A sequence for a sequence."""
+
+    def fault(self, frame: pd.DataFrame, info: Info) -> str | None:
+        for what, column in (("targets", "target"), ("answers", "decoded")):
+            found = set().union(*frame[column]) - set(info["classes"])
+            if found:
+                return _not_among(found, what)
+        likely = frame["log_likelihood"].to_numpy(np.float64)
+        odd = ~(np.isfinite(likely) & (likely <= 0) & (frame["target"] != "").to_numpy())
+        return f"the target or log likelihood of {frame['id'][odd].iloc[0]!r} is none" if odd.any() else None
+
+    def scores(self, frame: pd.DataFrame, info: Info, thresholds: Thresholds) -> SequenceScores:
+        said, true = (frame[name].tolist() for name in ("decoded", "target"))
+        return sequence_metrics.judge(said, true, frame["log_likelihood"].to_numpy(np.float64))
+
+
 class NumberScoring(BareScoring):
     """One number a sequence."""
 
@@ -219,6 +246,7 @@ SCORING: dict[str, Scoring] = {
     "regression": NumberScoring("regression"),
     "labelling": PositionScoring("labelling"),
     "generation": LikelihoodScoring("generation"),
+    "transduction": SequenceScoring("transduction"),
 }
 
 
@@ -227,8 +255,8 @@ def _unknown(frame: pd.DataFrame, info: Info) -> str | None:
     return _not_among(found) if found else None
 
 
-def _not_among(found: set[str]) -> str:
-    return f"targets {names(found)} are not among the classes of run.json"
+def _not_among(found: set[str], what: str = "targets") -> str:
+    return f"{what} {names(found)} are not among the classes of run.json"
 
 
 def _improbable(ids: pd.Series, p: Array, *, sums: bool = True) -> str | None:

@@ -32,12 +32,12 @@ class Kind(Protocol):
     def check(self, found: pd.Series, names: Sequence[str]) -> None: ...
 
 
-def check(table: pd.DataFrame, task: str, kind: Kind, where: pd.Series | None = None) -> None:
+def check(table: pd.DataFrame, task: str | tasks.Task, kind: Kind, where: pd.Series | None = None) -> None:
     """Raise UnrolledError unless `table` keeps the contract above.
 
     `where` ("file:line" of each row, in the same order) makes the message point into the source.
     """
-    of = tasks.named(task)
+    of = tasks.named(task) if isinstance(task, str) else task
     _check_columns(table)
     names = [repr(name) for name in table["id"]]
     if where is not None:
@@ -122,6 +122,7 @@ def summary(table: pd.DataFrame, excluded: pd.DataFrame, card: dict[str, Any], n
         "task": card["task"],
         "alphabet": card["alphabet"],
         "unit": kind.unit,
+        **{key: card[key] for key in ("target_alphabet",) if key in card},
         "n": len(table),
         "excluded": dict(sorted(Counter(excluded.loc[~unused, "reason"]).items())),
         "unused": dict(sorted(Counter(excluded.loc[unused, "reason"].str.removeprefix(UNUSED)).items())),

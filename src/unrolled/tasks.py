@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from unrolled.alphabet import ALPHABETS, PROTEIN, Alphabet
+from unrolled.answers import Decoded
 from unrolled.errors import UnrolledError, refuse
 
 SEPARATOR = "|"
@@ -32,12 +34,20 @@ class Task:
     causal = False  # an answer may depend on what stands before its position alone
     values_are = "classes"
 
+    def of(self, card: Mapping[str, Any]) -> "Task":
+        """The task with what else a data card says of its targets."""
+        return self
+
     def labels(self, target: str) -> list[str]:
         """Names of the classes in one target."""
         return [target]
 
     def canonical(self, target: str, separator: str) -> str:
         """A target as the table keeps it; `separator` is what the source joins labels by."""
+        return target
+
+    def learned(self, target: str) -> str:
+        """A target as models learn it and are scored by it."""
         return target
 
     def check(self, table: pd.DataFrame, names: Sequence[str]) -> None:
@@ -87,6 +97,22 @@ class Task:
         """What a network is trained on: (N, K); of a task with a label a position N arrays of a sequence's length."""
         return self.counts(targets, classes).astype(np.uint8)
 
+    def unknown(self, n: int) -> Array | list[Array]:
+        """What stands for the targets of n sequences of which nothing is known."""
+        return np.zeros((n, 1))
+
+    def longest(self, targets: Sequence[str]) -> int | None:
+        """How many symbols an answer may have, given the targets of the training part; None where that is fixed."""
+        return None
+
+    def setting(self, longest: int | None) -> dict[str, Any]:
+        """What a network is told of the task when it is built."""
+        return {"per_position": self.per_position, "causal": self.causal}
+
+    def cells(self, answers: Any, classes: Sequence[str], sequences: Sequence[str]) -> dict[str, Any]:
+        """Columns of predictions.parquet, from N answers (K,) or (T, K) to N sequences."""
+        return {column: _cells(answers, k) for k, column in enumerate(self.columns(classes))}
+
 
 class Multilabel(Task):
     """One label or more, sorted and joined by "|"."""
@@ -124,12 +150,7 @@ class Regression(Task):
         return []
 
     def strata(self, targets: Sequence[str]) -> tuple[list[str], Counts]:
-        values = self.values(targets)
-        inner = np.unique(np.quantile(values, np.arange(1, QUANTILES) / QUANTILES))
-        edges = [f"{edge:.4g}" for edge in inner]
-        between = [f"{low} to {high}" for low, high in pairwise(edges)]
-        names = [f"up to {edges[0]}", *between, f"above {edges[-1]}"]
-        return names, np.eye(len(names), dtype=np.int64)[np.searchsorted(inner, values)]
+        return _fifths(self.values(targets))
 
     def learnable(self, targets: Iterable[str]) -> bool:
         return len(set(self.values(targets))) > 1
@@ -214,8 +235,78 @@ class Generation(Task):
         return []
 
 
+class Transduction(Task):
+    """A sequence a sequence, of a length and over an alphabet of its own (Graves 2012, arXiv:1211.3711).
+
+    Classes are the alphabet's symbols: ambiguous letters are learned as the unknown one. Folds are kept even in the
+    fifths of the targets' lengths.
+    """
+
+    name = "transduction"
+    values_are = "targets"
+
+    def __init__(self, alphabet: Alphabet = PROTEIN):
+        self.alphabet = alphabet
+
+    def of(self, card: Mapping[str, Any]) -> Task:
+        return Transduction(ALPHABETS[card["target_alphabet"]])
+
+    def canonical(self, target: str, separator: str) -> str:
+        letters = self.alphabet.spell(target.strip())
+        return letters.removesuffix("*") if self.alphabet is PROTEIN else letters
+
+    def learned(self, target: str) -> str:
+        return self.alphabet.decode(self.alphabet.encode(target))
+
+    def check(self, table: pd.DataFrame, names: Sequence[str]) -> None:
+        targets = table["target"]
+        refuse("empty targets", _chosen(names, targets == ""), "Remove these sequences, or give what they become.")
+        found = ((name, self.alphabet.illegal(target)) for name, target in zip(names, targets, strict=True))
+        refuse(
+            f"targets with letters outside the {self.alphabet.name} alphabet",
+            [f"{name}: letter {hit[1]!r} at position {hit[0]}" for name, hit in found if hit],
+            f"Legal are {self.alphabet.legal}. Correct the targets, or the data card's `target_alphabet`.",
+        )
+
+    def classes(self, targets: Iterable[str]) -> list[str]:
+        return list(self.alphabet.letters)
+
+    def strata(self, targets: Sequence[str]) -> tuple[list[str], Counts]:
+        names, counts = _fifths(np.array([len(target) for target in targets]))
+        return [f"{name} symbols" for name in names], counts
+
+    def learnable(self, targets: Iterable[str]) -> bool:
+        return len(set(targets)) > 1
+
+    def outputs(self, classes: Sequence[str]) -> int:
+        return 1 + len(classes)  # the end, 0, comes first
+
+    def columns(self, classes: Sequence[str]) -> list[str]:
+        return ["decoded", "log_likelihood", "length"]
+
+    def encode(self, targets: Sequence[str], classes: Sequence[str]) -> Array | list[Array]:
+        """(T' + 1,) of each target: its symbols 1..K, and 0, the end."""
+        code = {letter: k for k, letter in enumerate(classes, 1)}
+        return [np.array([*(code[letter] for letter in target), 0], dtype=np.int64) for target in targets]
+
+    def unknown(self, n: int) -> Array | list[Array]:
+        return [np.zeros(0, dtype=np.int64)] * n
+
+    def longest(self, targets: Sequence[str]) -> int | None:
+        """Twice what was seen in training: room for inputs longer than any there."""
+        return 2 * max(map(len, targets))
+
+    def setting(self, longest: int | None) -> dict[str, Any]:
+        return {"longest": longest}
+
+    def cells(self, answers: Sequence[Decoded], classes: Sequence[str], sequences: Sequence[str]) -> dict[str, Any]:
+        texts = [answer.text(classes) for answer in answers]
+        likelihoods = np.array([answer.log_likelihood for answer in answers])
+        return dict(zip(self.columns(classes), (texts, likelihoods, list(map(len, sequences))), strict=True))
+
+
 TASKS: Mapping[str, Task] = MappingProxyType(
-    {task.name: task for task in (Task(), Multilabel(), Regression(), Labelling(), Generation())}
+    {task.name: task for task in (Task(), Multilabel(), Regression(), Labelling(), Generation(), Transduction())}
 )
 
 
@@ -224,6 +315,26 @@ def named(name: str) -> Task:
     if name not in TASKS:
         raise UnrolledError(f"task {name!r} is unknown: choose {' or '.join(TASKS)} in the data card")
     return TASKS[name]
+
+
+def of(card: Mapping[str, Any]) -> Task:
+    """The task of a data card. Raises UnrolledError if there is none of the name that it gives."""
+    return named(card["task"]).of(card)
+
+
+def _cells(answers: Any, k: int) -> Any:
+    if isinstance(answers, np.ndarray):
+        return answers[:, k].astype(np.float32)
+    return [one[:, k].astype(np.float32) for one in answers]
+
+
+def _fifths(values: Array) -> tuple[list[str], Counts]:
+    """Names of the values' quintiles, and which of them each value (N,) is in, (N, K)."""
+    inner = np.unique(np.quantile(values, np.arange(1, QUANTILES) / QUANTILES))
+    edges = [f"{edge:.4g}" for edge in inner]
+    between = [f"{low} to {high}" for low, high in pairwise(edges)]
+    names = [f"up to {edges[0]}", *between, f"above {edges[-1]}"]
+    return names, np.eye(len(names), dtype=np.int64)[np.searchsorted(inner, values)]
 
 
 def _chosen(names: Sequence[str], mask: Iterable[bool]) -> list[str]:

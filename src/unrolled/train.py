@@ -166,8 +166,7 @@ def build(config: dict[str, Any], material: runs.Material) -> nn.Module:
         config["model"]["network"],
         **sizes,
         outputs=material.outputs or sizes["vocabulary"],
-        per_position=named(material.task).per_position,
-        causal=named(material.task).causal,
+        **named(material.task).setting(material.longest),
     )
     return network
 
@@ -192,15 +191,15 @@ def repeatable() -> None:
 
 
 def predict(training: Training, batches: Any, scale: runs.Scale | None = None) -> Any:
-    """Answers of every sequence of a loader's data set, in its order: (N, K), or N arrays (T, K)."""
+    """Answers to every sequence of a loader's data set, in its order: (N, K), N arrays (T, K), or N `Decoded`."""
     training.eval()
-    found: dict[int, np.ndarray] = {}
+    found: dict[int, Any] = {}
     with torch.inference_mode():
         for rows, batch in zip(batches.sampler, batches, strict=True):
-            outputs = training.network(batch.tokens, batch.lengths)
-            answers = training.objective.answer(outputs, batch.targets).numpy()
-            found |= dict(zip(rows, answers, strict=True))
+            found |= dict(zip(rows, training.objective.answers(training.network, batch), strict=True))
     ordered = [found[row] for row in range(len(found))]
+    if not isinstance(ordered[0], np.ndarray):
+        return ordered
     if ordered[0].ndim == 2:  # (T, K), padded
         return [answer[:n].copy() for answer, n in zip(ordered, batches.dataset.lengths.tolist(), strict=True)]
     stacked = np.stack(ordered)
