@@ -21,8 +21,10 @@ METRICS = {
     "multiclass": ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "auroc", "log_loss", "ece"),
     "multilabel": ("accuracy", "jaccard", "micro_f1", "macro_f1", "mcc", "auroc", "log_loss", "ece"),
     "regression": ("spearman", "pearson", "r2", "rmse", "mae"),
+    "transduction": ("token_accuracy", "exact_match", "edit_distance", "bits_per_token"),
 }
-RANKED = {"regression": "spearman"}  # what a report ranks by; else macro-F1
+RANKED = {"regression": "spearman", "transduction": "exact_match"}  # what a report ranks by; else macro-F1
+BARE = ("regression", "transduction")  # tasks without classes, confusion and calibration
 AXES = ("data", "split", "model")
 
 
@@ -52,10 +54,11 @@ def write(
         "models": _differences(runs, task, "model", "split"),
         "splits": _differences(runs, task, "split", "model"),
         "bands": _bands(runs, task),
+        "lengths": _lengths(runs if task == "transduction" else runs[:0], task),
         "history": _history(rng, runs),
-        "classes": _classes(rng, runs, classes if task != "regression" else ()),
+        "classes": _classes(rng, runs, classes if task not in BARE else ()),
         "confusion": _confusion(rng, runs, classes if task == "multiclass" else ()),
-        "calibration": _calibration(rng, runs if task != "regression" else runs[:0]),
+        "calibration": _calibration(rng, runs if task not in BARE else runs[:0]),
         "points": _points(rng, runs if task == "regression" else runs[:0]),
     }
     folder = root / "experiment" / "tables"
@@ -79,6 +82,7 @@ def _run(
     metrics = {name: score + 0.02 * i for i, name in enumerate(METRICS[task][:-2])}
     metrics |= {"macro_f1": score, "log_loss": 1.6 * (1 - score), "ece": 0.2 * (1 - score)}
     metrics |= {"rmse": 0.9 * (1 - score), "mae": 0.7 * (1 - score)}
+    metrics |= {"edit_distance": 0.8 * (1 - score), "bits_per_token": 4 * (1 - score)}
     seconds = float(40 * SKILL.get(model, 0.5) * rng.uniform(0.9, 1.1)) if neural else 0.8
     return {
         **{"data": data, "split": split, "model": model, "fold": fold, "seed": seed},
@@ -136,6 +140,19 @@ def _bands(runs: pd.DataFrame, task: str) -> pd.DataFrame:
                     )
     return pd.DataFrame(
         rows, columns=[*AXES, "definition", "band", "metric", "mean", "low", "high", "n", "sequences"]
+    )
+
+
+def _lengths(runs: pd.DataFrame, task: str) -> pd.DataFrame:
+    """The longer, the harder."""
+    rows = []
+    for key, group in _groups(runs).items():
+        for i, shortest in enumerate(range(6, 96, 15)):
+            for metric in METRICS[task]:
+                mean, half = group[metric].mean() * (1 - 0.15 * i), _half_width(len(group))
+                rows.append((*key, shortest, shortest + 14, metric, mean, mean - half, mean + half, len(group), 40))
+    return pd.DataFrame(
+        rows, columns=[*AXES, "shortest", "longest", "metric", "mean", "low", "high", "n", "sequences"]
     )
 
 
@@ -218,6 +235,7 @@ def _facts(folder: Path, name: str, splits: Sequence[str], classes: Sequence[str
             }
         ],
     }
+    summary |= {"target_alphabet": "protein"} if task == "transduction" else {}
     write_json(folder / "summary.json", summary)
     for split in splits:
         write_json(folder / split / "split.json", _split(name, split, counts, n))

@@ -17,6 +17,7 @@ from unrolled.errors import UnrolledError
 from unrolled.plots import FIGURES
 from unrolled.results import Tables
 from unrolled.svg import svg
+from unrolled.takeaways import TAKEAWAYS
 
 CASES = {
     "demo": {},
@@ -30,6 +31,7 @@ CASES = {
     },
     "two classes": {"classes": ("NA", "null")},
     "numbers": {"task": "regression", "classes": ("up to 38", "38 to 45", "above 45")},
+    "sequences": {"task": "transduction", "classes": ("up to 8 symbols", "above 8 symbols")},
 }
 
 
@@ -165,13 +167,15 @@ def test_baselines_are_grey_and_hollow() -> None:
 def test_every_figure_draws_without_a_warning(case: str, tmp_path: Path) -> None:
     tables = loaded(tmp_path, **CASES[case])
     names = {name for name, *_ in plots.drawn(tables)}
-    numbers = case == "numbers"
+    bare = case in ("numbers", "sequences")
     assert {"headline", "comparison", "cost", "data", "folds"} <= names
-    assert {"classes", "calibration"} <= names or numbers
-    assert ("agreement" in names) == numbers
+    assert {"classes", "calibration"} <= names or bare
+    assert ("agreement" in names) == (case == "numbers")
+    assert ("lengths" in names) == (case == "sequences")
     assert ("splits" in names) == (len(tables.splits) > 1)
     assert ("losses" in names) == bool(tables.neural)
-    confusions = {f"confusion-{split}" for split in tables.splits} if case not in ("multilabel", "numbers") else set()
+    confused = not bare and case != "multilabel"
+    confusions = {f"confusion-{split}" for split in tables.splits} if confused else set()
     assert {name for name in names if name.startswith("confusion")} == confusions
 
 
@@ -181,6 +185,21 @@ def test_the_dots_are_the_means(demo: Tables) -> None:
     for axes, split in zip(figure.axes, demo.splits, strict=True):
         dots = [line for line in axes.lines if line.get_marker() in looks.MARKERS]
         assert [line.get_xdata()[0] for line in dots] == pytest.approx(list(demo.scores(split)["mean"]))  # type: ignore[index]
+
+
+def test_the_longer_the_input_the_further_right(tmp_path: Path) -> None:
+    tables = loaded(tmp_path, task="transduction", models=("lstm",), splits=("random",))
+    figure = FIGURES["lengths"](tables)
+    assert figure is not None
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["exact match, random", "token accuracy, random"]
+    (dots,) = [line for line in figure.axes[0].lines if line.get_marker() in looks.MARKERS]
+    rows = tables.of("lengths", metric="exact_match")
+    assert list(dots.get_xdata()) == [13, 28, 43, 58, 73, 88]  # type: ignore[arg-type]
+    assert list(dots.get_ydata()) == pytest.approx(list(rows["mean"]))  # type: ignore[arg-type]
+    low, high = (float(rows["mean"].iloc[i]) for i in (0, -1))
+    said = TAKEAWAYS["lengths"](tables)
+    assert said.startswith("From inputs of 6 to 20 to those of 81 to 95, exact match under random goes: lstm's from ")
+    assert said.endswith(f"{low:.2f} to {high:.2f}.")
 
 
 def test_a_missing_score_leaves_a_gap(demo: Tables) -> None:

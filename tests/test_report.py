@@ -25,7 +25,10 @@ EVIL = '<img src=x onerror="window.pwned=1">'
 SCRIPT = "<script>alert(1)</script>"
 MISSING = float("nan")
 SOUND = {**CASES, "two data sets": {"data": ("demo", "other"), "models": ("lstm", "kmer")}}
-HOSTILE = {"hostile": {"models": ("lstm", EVIL, SCRIPT, "kmer"), "classes": (EVIL, SCRIPT, "b")}}
+HOSTILE = {
+    "hostile": {"models": ("lstm", EVIL, SCRIPT, "kmer"), "classes": (EVIL, SCRIPT, "b")},
+    "hostile sequences": {"models": (SCRIPT, EVIL), "splits": ("random",), "task": "transduction"},
+}
 
 
 def build(root: Path, metric: str | None = None, **options: Any) -> Path:
@@ -236,8 +239,9 @@ def test_the_page_is_small_and_the_same_every_time(page: Path, tmp_path: Path) -
     assert build(tmp_path).read_bytes() == page.read_bytes()
 
 
-def test_names_are_escaped(pages: Callable[[str], Path]) -> None:
-    html = pages("hostile").read_text(encoding="utf-8")
+@pytest.mark.parametrize("case", HOSTILE)
+def test_names_are_escaped(case: str, pages: Callable[[str], Path]) -> None:
+    html = pages(case).read_text(encoding="utf-8")
     assert html.count("<script>") == 1
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
 
@@ -263,6 +267,15 @@ def test_only_one_split_is_said(tmp_path: Path) -> None:
     html = build(tmp_path, splits=("cluster30",), models=("kmer",)).read_text(encoding="utf-8")
     assert "There is only one split, cluster30" in html
     assert "only baselines were run" in html
+
+
+def test_what_length_costs_is_a_section_where_sequences_become_sequences(pages: Callable[[str], Path]) -> None:
+    html = pages("sequences").read_text(encoding="utf-8")
+    assert html.count('id="d0-lengths"') == html.count('href="#d0-lengths"') == 1
+    assert "By length of the input: means over runs" in html
+    assert "transduction, a sequence over the protein alphabet for each" in html
+    assert "Sequences have no confusion matrix" in html
+    assert "-lengths" not in pages("demo").read_text(encoding="utf-8")
 
 
 def test_a_failed_report_leaves_the_old_one(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 The nearest training sequence of each test sequence is in identity.parquet, beside the split's certificate.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from unrolled.series import COPY
 
 EDGES = np.array([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], dtype=np.float32)  # between the BANDS
 COLUMNS = [*MODEL, "definition", "band", "metric", "mean", "low", "high", "n", "sequences"]
+
+Piece = tuple[Path, dict[str, Any], pd.DataFrame, NDArray[np.intp]]
 
 
 def write(
@@ -40,28 +42,42 @@ def write(
     Raises:
         UnrolledError: a test sequence that an identity.parquet lacks.
     """
-    found: dict[int, list[Run]] = {}
-    sizes: dict[tuple[int, str, str, str], list[int]] = {}
     read = {place: pd.read_parquet(path).set_index("id") for place, path in identities.items()}
     audited = {place: frame for place, frame in read.items() if not (frame["definition"] == COPY).any()}
     near = {place: frame["max_identity"] for place, frame in audited.items()}
     definitions = {place: frame["definition"].iloc[0] for place, frame in audited.items()}
-    for path in runs:
-        info = read_run(path / "run.json")
-        place = info["data"], info["split"]
-        if place not in near:
-            continue
-        frame = test_part(path, info)
-        bands = _bands(frame["id"], near[place], identities[place])
+
+    def pieces() -> Iterator[Piece]:
+        for path in runs:
+            info = read_run(path / "run.json")
+            place = info["data"], info["split"]
+            if place in near:
+                frame = test_part(path, info)
+                yield path, info, frame, _bands(frame["id"], near[place], identities[place])
+
+    table = by_band(pieces(), resamples=resamples, seed=seed)
+    table["definition"] = [definitions[place] for place in zip(table["data"], table["split"], strict=True)]
+    table["band"] = [BANDS[band] for band in table["band"]]
+    with atomic(out / "bands.csv") as tmp:
+        table[COLUMNS].to_csv(tmp, index=False, float_format="%.6g", encoding="utf-8", lineterminator="\n")
+
+
+def by_band(pieces: Iterable[Piece], *, resamples: int, seed: int) -> pd.DataFrame:
+    """As `compare.summary_table`, with the columns `band` (its number) and `sequences` (of a run in it, on average).
+
+    Args:
+        pieces: of each run its folder, run.json, test part, and the number of each test sequence's band, (N,).
+    """
+    found: dict[int, list[Run]] = {}
+    sizes: dict[tuple[int, str, str, str], list[int]] = {}
+    for path, info, frame, bands in pieces:
         for band in sorted(set(bands.tolist())):
             rows = frame[bands == band]
             found.setdefault(band, []).append(_run(path, info, rows, band, resamples, seed))
-            sizes.setdefault((band, *place, info["model"]), []).append(len(rows))
+            sizes.setdefault((band, info["data"], info["split"], info["model"]), []).append(len(rows))
     tables = [_table(band, found[band], sizes, seed) for band in sorted(found)]
-    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
-    table["definition"] = [definitions[place] for place in zip(table["data"], table["split"], strict=True)]
-    with atomic(out / "bands.csv") as tmp:
-        table[COLUMNS].to_csv(tmp, index=False, float_format="%.6g", encoding="utf-8", lineterminator="\n")
+    columns = [*MODEL, "metric", "mean", "low", "high", "n", "band", "sequences"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
 def _bands(ids: pd.Series, near: pd.Series, path: Path) -> NDArray[np.intp]:
@@ -82,7 +98,7 @@ def _run(path: Path, info: dict[str, Any], rows: pd.DataFrame, band: int, resamp
 
 def _table(band: int, runs: list[Run], sizes: dict[tuple[int, str, str, str], list[int]], seed: int) -> pd.DataFrame:
     table = summary_table(cells(runs, seed))
-    table["band"] = BANDS[band]
+    table["band"] = band
     places = zip(table["data"], table["split"], table["model"], strict=True)
     table["sequences"] = [float(np.mean(sizes[band, *place])) for place in places]
     return table

@@ -118,6 +118,21 @@ def by_class(tables: Tables) -> Grid:
     return Grid("Every class: means over runs", head, rows)
 
 
+def by_length(tables: Tables) -> Grid:
+    """Every metric by input length."""
+    frame = tables.frames["lengths"]
+    metrics = list(dict.fromkeys(frame["metric"]))
+    places = frame.groupby(["split", "model", "shortest", "longest", "sequences"], sort=False)
+    rows = []
+    for (split, model, *numbers), own in places:
+        scores = own.set_index("metric").to_dict("index")
+        rows.append(
+            [_cell(split), _cell(model), *(_cell(n, 0) for n in numbers), *(_score(scores[m]) for m in metrics)]
+        )
+    head = ["split", "model", "shortest", "longest", "sequences a run", *map(label, metrics)]
+    return Grid("By length of the input: means over runs, 95\u00a0% intervals below", head, rows)
+
+
 def costs(tables: Tables) -> Grid:
     """What a run took, in the mean over runs."""
     columns = {"params": 0, "seconds": 1, "epochs": 0, "best_epoch": 0, "tokens_per_second": 0, "peak_memory_mb": 0}
@@ -186,5 +201,5 @@ def unused(tables: Tables) -> Grid:
 
 
 GRIDS: tuple[Callable[[Tables], Grid], ...] = (
-    *(scores, pairs, shifts, leakage, by_class, costs, fold_sizes, split_facts, excluded, unused),
+    *(scores, pairs, shifts, leakage, by_length, by_class, costs, fold_sizes, split_facts, excluded, unused),
 )

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from unrolled.class_plots import classes, confusion, data, folds
 from unrolled.leak_plots import bands
+from unrolled.length_plots import lengths
 from unrolled.looks import STYLE
 from unrolled.model_plots import agreement, calibration, comparison, cost, gradients, headline, losses, splits
 from unrolled.results import Tables
@@ -42,6 +43,7 @@ FIGURES: dict[str, Draw] = {
         comparison,
         splits,
         bands,
+        lengths,
         losses,
         gradients,
         confusion,

@@ -113,6 +113,7 @@ def facts(tables: Tables) -> dict[str, str]:
         "multilabel": f"multilabel, {k} classes, {many} a sequence",
         "regression": "regression, a number a sequence",
         "generation": "generation, each symbol from those before it",
+        "transduction": f"transduction, a sequence over the {s.get('target_alphabet')} alphabet for each",
         "labelling": f"labelling, one of {k} classes at every position; where it is unknown, nothing is scored",
     }
     found = {

@@ -28,6 +28,7 @@ COLUMNS = {
     "models": "data split metric model other difference low high",
     "splits": "data model metric split other difference low high",
     "bands": "data split model definition band metric mean low high n sequences",
+    "lengths": "data split model shortest longest metric mean low high n sequences",
     "history": "data split model fold seed epoch train_loss val_loss grad_norm_mean clipped_share",
     "classes": "data split model class n precision recall f1 mcc auroc auprc",
     "confusion": "data split model actual predicted count",

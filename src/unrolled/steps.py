@@ -252,9 +252,10 @@ def evaluate(predictions: Path, run: Path, out: Path) -> None:
 def compare(results: Path, matrix: str, config_dir: Path, data_root: Path, resamples: int) -> None:
     """Gather all runs into tables with intervals.
 
-    Where a split was audited, its identity.parquet says how near each test sequence is to training: bands.csv.
+    Where a split was audited, its identity.parquet says how near each test sequence is to training: bands.csv. Where
+    sequences become sequences, lengths.csv has the scores by how long the input is.
     """
-    from unrolled import bands, cards
+    from unrolled import bands, cards, lengths
     from unrolled.compare import compare
 
     axes = json.loads(matrix)
@@ -265,6 +266,7 @@ def compare(results: Path, matrix: str, config_dir: Path, data_root: Path, resam
     files = {place: data_root.joinpath(*place, "identity.parquet") for place in places}
     audited = {place: path for place, path in files.items() if path.is_file()}
     bands.write(runs, audited, results / "tables", resamples=resamples)
+    lengths.write(runs, results / "tables", resamples=resamples)
 
 
 @click.command()

@@ -63,6 +63,23 @@ def _near_and_far(tables: Tables) -> str:
     return f"Under {split}, {model} has a {label(tables.metric)} of {ends[0]}, and of {ends[1]} {_apart(near)}."
 
 
+def _short_and_long(tables: Tables) -> str:
+    """The best network's exact matches on the shortest and on the longest inputs, beside those of the next."""
+    split = tables.headline
+    rows = tables.of("lengths", split=split, metric="exact_match").sort_values("shortest")
+    ranked = [m for m in tables.ranking(split).index if m in tables.studied and (rows["model"] == m).any()]
+    if not ranked:
+        return "Scores by input length."
+    ends = {model: rows[rows["model"] == model].iloc[[0, -1]] for model in ranked[:2]}
+    first, last = ends[ranked[0]].to_dict("records")
+    spans = [f"{number(end['shortest'], 0)} to {number(end['longest'], 0)}" for end in (first, last)]
+    falls = [
+        f"{model}'s from {number(own['mean'].iloc[0], 2)} to {number(own['mean'].iloc[1], 2)}"
+        for model, own in ends.items()
+    ]
+    return f"From inputs of {spans[0]} to those of {spans[1]}, exact match under {split} goes: {listed(falls)}."
+
+
 def _apart(band: str) -> str:
     """A band of identity in words: "<20", "20-30", ">=90"."""
     if band.startswith("<"):
@@ -165,7 +182,7 @@ def _largest(tables: Tables) -> str:
     n = max(tables.summary["n"], 1)
     most, least = max(counts, key=lambda c: counts[c]), min(counts, key=lambda c: counts[c])
     share = {name: percent(counts[name] / n) for name in (most, least)}
-    kind = "range" if tables.summary["task"] == "regression" else "class"
+    kind = "range" if tables.summary["task"] in ("regression", "transduction") else "class"
     return f"{most} is the largest {kind} ({share[most]} of all sequences), {least} the smallest ({share[least]})."
 
 
@@ -202,6 +219,7 @@ TAKEAWAYS: dict[str, Callable[[Tables], str]] = {
     "comparison": _leaders,
     "splits": _dearest,
     "bands": _near_and_far,
+    "lengths": _short_and_long,
     "losses": _overfitting,
     "gradients": _steepest,
     "confusion": _mistake,

@@ -30,7 +30,7 @@ BENCHMARK = f"{RESULTS}/benchmarks/{{data}}.{{split}}.{{model}}.fold{{fold}}-see
 SPLIT = "results/data/{data}/{split}"
 CLUSTERED = [name for name, card in CARDS["split"].items() if card["group"] == "cluster"]
 SEPARATED = [name for name, card in CARDS["split"].items() if card["group"] == "homology"]
-OTHER_TABLES = ["models", "splits", "bands", "history", "classes", "confusion", "calibration", "points"]
+OTHER_TABLES = ["models", "splits", "bands", "lengths", "history", "classes", "confusion", "calibration", "points"]
 # Where the runs are tracked is given as resources of the rules: changing it is no reason to train again.
 WANDB = {"mode": "offline", "project": "unrolled"} | config.get("wandb", {})
 # Steps of two splits side by side keep the cores busier than those of one.

@@ -8,12 +8,14 @@ rule compare:
         code=code(
             "compare",
             "bands",
+            "lengths",
             "bootstrap",
             "evaluate",
             "scoring",
             "metrics",
             "number_metrics",
             "position_metrics",
+            "sequence_metrics",
             "weighted",
         ),
     output:
@@ -54,7 +56,7 @@ rule report:
         ),
         code=[
             *code("report", "verdict", "takeaways", "grids", "wording", "results"),
-            *code("plots", "model_plots", "class_plots", "leak_plots", "panels", "looks", "svg"),
+            *code("plots", "model_plots", "class_plots", "leak_plots", "length_plots", "panels", "looks", "svg"),
             *map(str, sorted(SOURCE.glob("templates/*"))),
         ],
     output:
