@@ -24,6 +24,7 @@ SHOWN = {  # metrics of each task that a table of the page has room for
     "regression": ["spearman", "rmse", "r2"],
     "labelling": ["accuracy", "chain_accuracy", "sov", "macro_f1"],
     "generation": ["bits_per_residue", "perplexity"],
+    "transduction": ["token_accuracy", "exact_match", "edit_distance", "bits_per_token"],
 }
 YARDSTICKS = {
     "flip_ss": [
@@ -31,6 +32,7 @@ YARDSTICKS = {
         ("LSTM with pretraining, CB513 (Rao et al. 2019)", {"accuracy": "0.73 to 0.75"}),
         ("HHblits profiles, CB513 (Klausen et al. 2019)", {"accuracy": "0.84"}),
     ],
+    "physionet2012": [("GRU-D, the same 4,000 stays (Che et al. 2018)", {"auroc": "0.842 +- 0.012"})],
 }
 PER_CLASS = ["deeploc2", "multiloc2"]  # experiments of which every class is shown
 EXPERIMENTS = {
