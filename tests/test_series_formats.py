@@ -116,7 +116,7 @@ HEAD = "stay,t,what,much,end\ns,0,HR,1,A\n"
         (BARE | {"columns": {"target": 9}}, "1 2 3\n", r"x\.csv:1: 3 fields.*name \{'target': 9\}"),
         (NAMED, "who,beat,t0\np,b,1\n", "sequences without a label"),
         (NAMED, "who,t0,kind\np,1,A\n", r"x\.csv:1: missing columns.*\n  beat"),
-        (VALUES, HEAD + "s,1,Na,140,A\n", r"x\.csv:3: variable 'Na' is not among HR, pH"),
+        (VALUES, HEAD + "s,1,Na,140,A\n", r"x\.csv:3: there is no variable 'Na'\nThe variables are: HR, pH\."),
         (VALUES, HEAD + "s,1,HR,fast,A\n", r"x\.csv:3: HR is 'fast'"),
         (VALUES, HEAD + "s,1,HR,inf,A\n", r"x\.csv:3: HR is 'inf'"),
         (VALUES, HEAD + "s,noon,HR,1,A\n", r"x\.csv:3: the time 'noon' is no number nor HH:MM"),

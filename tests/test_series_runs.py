@@ -154,7 +154,10 @@ def test_the_answers_are_those_of_the_run(run, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("stay,t,what,much\na,0,Na,140\n", r"new\.csv:2: variable 'Na' is not among HR, pH, never"),
+        (
+            "stay,t,what,much\na,0,Na,140\n",
+            r"new\.csv:2: there is no variable 'Na'\nThe variables are: HR, pH, n",
+        ),
         ("stay,t,much\na,0,140\n", r"new\.csv:1: missing columns.*\n  what"),
         ("stay,t,what,much\na,0,HR,x\n", r"new\.csv:2: HR is 'x'"),
         ("stay,t,what,much\na,0,HR,NA\n", r"empty series.*\n  'a' \(.*new\.csv:2\)"),

@@ -155,7 +155,8 @@ def read_long(card: Card, path: Path) -> Iterator[Record]:
     long = _Long(card, path)
     for where, row in csv_rows(path, long.wanted, card.get("delimiter")):
         long.take(where, row)
-    refuse("rows that cannot be", long.faults, "Mend them, or correct the card's `variables`, `ignore` or `missing`.")
+    known = f"The variables are: {', '.join(card['variables'])}. Mend the rows, or the card's `ignore` or `missing`."
+    refuse("rows that cannot be", long.faults, known)
     for name, one in long.found.items():
         found = gathered(card, one.times, one.columns, one.values)
         yield _record(card, name, one.where, one.fields, found)
@@ -198,7 +199,7 @@ class _Long:
         if variable in self.ignored:
             return
         if variable not in self.place:
-            self.faults.append(f"{where}: variable {variable!r} is not among {', '.join(self.place)}")
+            self.faults.append(f"{where}: there is no variable {variable!r}")
             return
         try:
             value = self.numbers.value(text)
