@@ -115,7 +115,7 @@ def test_multilabel_agrees_with_scikit_learn(name: str, case: tuple[Scores, np.n
 def test_every_metric_but_ece_has_a_reference() -> None:
     assert {*MULTICLASS, "ece"} == set(METRICS["multiclass"])
     assert {*MULTILABEL, "ece"} == set(METRICS["multilabel"])
-    lower = {"log_loss", "ece", "rmse", "mae", "bits_per_residue", "perplexity"}
+    lower = {"log_loss", "ece", "rmse", "mae", "bits_per_residue", "perplexity", "edit_distance", "bits_per_token"}
     assert {name for name, higher in HIGHER_IS_BETTER.items() if not higher} == lower
     assert set(HIGHER_IS_BETTER) == {name for task in METRICS for name in METRICS[task]}
 
