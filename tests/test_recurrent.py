@@ -328,6 +328,67 @@ def test_the_number_of_threads_changes_no_bit(name, both):
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
 
 
+@pytest.fixture
+def threads():
+    """Sets torch's number of threads, for the test alone."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("both", [False, True])
+@each_network
+def test_threads_that_share_a_layer_find_what_one_finds(name, both, count, threads):
+    network = made(name, layers=2, bidirectional=both)
+    x, n, parts = batch(network, [9, 0, 4, 7, 7, 1, 2])
+    found = []
+    for each in (1, count):
+        threads(each)
+        outputs, state = network(x, n, as_state(parts))
+        finals = list(state) if isinstance(state, tuple) else [state]
+        leaves = [x, *parts, *network.parameters()]
+        found.append([outputs, *finals, *torch.autograd.grad(scalar(outputs, finals), leaves)])
+    assert torch.get_num_threads() == count
+    assert_near(*found, 1e-12)
+
+
+def test_fewer_sequences_than_threads(threads):
+    threads(4)
+    network = made("lstm")
+    for n in ([3], [3, 1], [0], [0, 0], []):
+        outputs, _ = network(
+            torch.randn(len(n), 3, network.d_in, dtype=torch.double), torch.tensor(n, dtype=torch.int64)
+        )
+        assert outputs.shape == (len(n), 3, network.d_out)
+
+
+def test_threads_that_share_a_layer_work_in_inference_mode(threads):
+    threads(2)
+    network = made("gru")
+    x, n, _ = batch(network, [3, 5, 2])
+    with torch.inference_mode():
+        assert not network(x, n)[0].requires_grad
+    network(x, n)[0].sum().backward()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("both", [False, True])
+@each_network
+def test_symbols_give_what_their_vectors_give(name, both, count, threads):
+    threads(count)
+    network = made(name, layers=2, bidirectional=both)
+    plan = Plan.of(torch.tensor([6, 0, 3, 9]), 9)
+    symbols = torch.randint(0, 5, (plan.N,))
+    e = torch.randn(5, network.d_in, dtype=torch.double, requires_grad=True)
+    leaves, found = [e, *network.parameters()], []
+    for y, extra in ((e, {"symbols": symbols}), (e[symbols], {})):
+        y, state = network.packed(y, plan, **extra)
+        finals = list(state) if isinstance(state, tuple) else [state]
+        found.append([y, *finals, *torch.autograd.grad(scalar(y, finals), leaves)])
+    assert_near(*found, 1e-12)
+
+
 @pytest.mark.skipif(kernel.library() is None, reason="no compiler built the kernel")
 @pytest.mark.parametrize("level", ["any", "avx2", "avx512"])
 @each_network

@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from unrolled import kernel, scan
 from unrolled.packing import Plan
+from unrolled.products import Gradients, Vectors
 from unrolled.scan import Recurrence, Work
 
 
@@ -117,12 +118,14 @@ class _Follow(torch.autograd.Function):
             dc[:n, t] = work.da[:, cell.inputs * H :] @ W_x[:, d_e:]
             dq[rows] = _unlook(s @ W_q.t(), k[:n], v, h[:n], alpha[:n, t], dc[:n, t], dk[:n], dv)
             work.dh[:n].addmm_(dq[rows], W_q)
-        work.da, dx = da, torch.zeros_like(x)
-        sums = scan.Gradients(cell, x, work, W_x, W_h, b, *b_q)
-        sums.add(0, steps, dx)
+        work.da = da
+        sums = Gradients(cell, Vectors(x, W_x, b, wanted=True), work, b_q)
+        sums.add(0, steps)
+        dx, dweights = sums.all()
+        assert dx is not None
         dh, dW_q = torch.bmm(alpha.transpose(1, 2), dc), dq.t() @ sums.before
         ds_0, dC_0 = work.dh, work.dC
-        return None, None, dh, dk.mul_(v), None, dv, dW_q, dx[:, :d_e], ds_0, dC_0, *sums.of_weights()
+        return None, None, dh, dk.mul_(v), None, dv, dW_q, dx[:, :d_e], ds_0, dC_0, *dweights
 
 
 def _unlook(q: Tensor, k: Tensor, v: Tensor, h: Tensor, alpha: Tensor, dc: Tensor, dk: Tensor, dv: Tensor) -> Tensor:

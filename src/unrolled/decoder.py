@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from unrolled import attention, scan
 from unrolled.decoding import Found, State, search
 from unrolled.layers import Recurrent
-from unrolled.models import embed
+from unrolled.models import embed, read
 from unrolled.objectives import UNKNOWN
 from unrolled.packing import Plan, unpack
 from unrolled.pooling import Last
@@ -142,7 +142,7 @@ class EncoderDecoder(nn.Module):
     def read(self, tokens: Tensor, lengths: Tensor) -> tuple[Memory, State]:
         """Encode tokens (B, T) with true lengths (B,): what the decoder may look at, and its state s_0."""
         plan = Plan.of(lengths, tokens.shape[1])
-        h = self.encoder.encode(self.embedding(tokens.flatten()[plan.index]), plan)  # (N, d_c)
+        h = read(self.encoder, self.embedding, tokens.flatten()[plan.index], plan)  # (N, d_c)
         c = self.last(h, plan)  # (B, d_c)
         s = torch.tanh(self.start(c)).view(plan.B, self.decoder.layers, -1).transpose(0, 1)  # (layers, B, d_s)
         return self.context.remember(h, plan, c), [s, torch.zeros_like(s)][: 1 + self.decoder.cell.cell]

@@ -50,6 +50,7 @@ class Recurrent(nn.Module):
 
     gates: ClassVar[tuple[str, ...]]
     sees_h: ClassVar[bool] = True
+    looks_up: ClassVar[bool] = True  # W_x x_t + b of symbols is found once for each symbol
 
     def __init__(
         self,
@@ -134,9 +135,20 @@ class Recurrent(nn.Module):
         return unpack(y, plan), state
 
     def packed(
-        self, y: Tensor, plan: Plan, state: State | None = None, *, need_state: bool = True
+        self,
+        y: Tensor,
+        plan: Plan,
+        state: State | None = None,
+        *,
+        need_state: bool = True,
+        symbols: Tensor | None = None,
     ) -> tuple[Tensor, State | None]:
-        """As `forward`, from and to packed sequences: (N, d_in) -> (N, directions * d_h)."""
+        """As `forward`, from and to packed sequences: (N, d_in) -> (N, directions * d_h).
+
+        Symbols (N,) may be given in the place of vectors that would repeat; y (V, d_in) are then those of each.
+        """
+        if symbols is not None and not (self.looks_up and scan.kernel_fits(self.cell, y)):
+            y, symbols = nn.functional.embedding(symbols, y), None
         starts = self._starts(state, y, plan)
         self.probes = None if self.probes is None else []
         engine, ends = self.engine(y, free=state is None and not need_state), []
@@ -144,8 +156,9 @@ class Recurrent(nn.Module):
             probe = None if self.probes is None else scan.Probe()
             if self.probes is not None and probe is not None:
                 self.probes.append(probe)
+            extra = {"symbols": symbols} if symbols is not None and not depth else {}
             y = self.dropout(y) if depth else y
-            y, end = self._layer(engine, plan, y, directions, start, probe)
+            y, end = self._layer(engine, plan, y, directions, start, probe, **extra)
             ends.append(end)
         return y, self._state(ends, plan) if need_state else None
 
@@ -187,9 +200,10 @@ class Recurrent(nn.Module):
         directions: Sequence[Direction],
         start: list[Tensor],
         probe: scan.Probe | None,
+        **symbols: Tensor,
     ) -> tuple[Tensor, list[Tensor]]:
         run = stock.layer if engine == "torch.nn" else scan.layer
-        extra: dict[str, Any] = {} if engine == "torch.nn" else {"window": self.window, "probe": probe}
+        extra: dict[str, Any] = {} if engine == "torch.nn" else {"window": self.window, "probe": probe, **symbols}
         h0, *C0 = start
         weights = [self.arrange(direction) for direction in directions]
         y, h, C = run(self.cell, plan, y, h0, C0[0] if C0 else None, weights, **extra)

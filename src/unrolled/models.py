@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import UnrolledError
+from unrolled.layers import Recurrent
 from unrolled.packing import Plan, unpack
 from unrolled.pooling import POOLINGS
 
@@ -72,11 +73,21 @@ class Network(nn.Module):
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Outputs (B, K) or (B, T, K) of tokens (B, T) or steps (B, T, 3 d), lengths (B,); 0 in the padding."""
         plan = Plan.of(lengths, tokens.shape[1])
-        h = self.encoder.encode(self.embedding(tokens.flatten(0, 1)[plan.index]), plan)  # (N, d_out)
+        h = read(self.encoder, self.embedding, tokens.flatten(0, 1)[plan.index], plan)  # (N, d_out)
         if self.pooling is None:
             return unpack(self.head(self.dropout(h)), plan)  # (B, T, K)
         logits: Tensor = self.head(self.dropout(self.pooling(h, plan)))  # (B, K)
         return logits
+
+
+def read(encoder: Any, embedding: nn.Module, packed: Tensor, plan: Plan) -> Tensor:
+    """Embed and encode what is packed: symbols (N,), or steps (N, 3 d) -> (N, d_out)."""
+    if not (isinstance(embedding, nn.Embedding) and isinstance(encoder, Recurrent)):
+        return encoder.encode(embedding(packed), plan)  # type: ignore[no-any-return]
+    e = embedding.weight  # (V, d_e)
+    if embedding.padding_idx == 0:  # the padding's vector is not trained
+        e = torch.cat([e[:1].detach(), e[1:]])
+    return encoder.packed(e, plan, need_state=False, symbols=packed)[0]
 
 
 class Steps(nn.Module):

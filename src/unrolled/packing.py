@@ -86,6 +86,17 @@ class Plan:
         """(N,) row of the position to the right; of the row itself where there is none."""
         return self.first[torch.minimum(self.t + 1, self.lengths[self.r] - 1)] + self.r
 
+    def parts(self, n: int) -> "list[tuple[Plan, Tensor]]":
+        """Every n-th sequence of the falling order, from each of the first n on: its plan, and its rows here."""
+        if n not in self._parts:
+            plans = [Plan.of(self.lengths[i::n], self.T) for i in range(n)]
+            self._parts[n] = [(plan, self.first[plan.t] + plan.r * n + i) for i, plan in enumerate(plans)]
+        return self._parts[n]
+
+    @cached_property
+    def _parts(self) -> "dict[int, list[tuple[Plan, Tensor]]]":
+        return {}
+
     def read_at(self, reversed: bool) -> Tensor:
         """(N,) how many steps are read before each row's."""
         return self.lengths[self.r] - 1 - self.t if reversed else self.t

@@ -14,7 +14,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from unrolled import scan
+from unrolled import linear, scan
 from unrolled.errors import UnrolledError
 from unrolled.layers import Direction, Recurrent
 from unrolled.packing import Plan
@@ -94,6 +94,7 @@ class GRUD(Recurrent):
 
     gates = ("r", "z", "h")
     cell = scan.GRU_D
+    looks_up = False
 
     def __init__(self, d_in: int, d_h: int = 64, *, layers: int = 1, bidirectional: bool = False, **settings: Any):
         if d_in % 3:
@@ -119,6 +120,7 @@ class GRUD(Recurrent):
         directions: Sequence[Direction],
         start: list[Tensor],
         probe: scan.Probe | None,
+        **symbols: Tensor,
     ) -> tuple[Tensor, list[Tensor]]:
         x, m, delta = y.chunk(3, dim=1)
         gamma_x = torch.exp(-torch.relu(delta * self.w_x + self.b_x))  # (N, d)
@@ -135,6 +137,7 @@ class _Minimal(Recurrent):
     """Gates that see x_t alone, so that all steps can be found at once (Feng et al. 2024, arXiv:2410.01201)."""
 
     sees_h = False
+    looks_up = False
     cell = scan.MINIMAL
 
     def kept_and_added(self, a: Tensor) -> Tensor:
@@ -149,11 +152,12 @@ class _Minimal(Recurrent):
         directions: Sequence[Direction],
         start: list[Tensor],
         probe: scan.Probe | None,
+        **symbols: Tensor,
     ) -> tuple[Tensor, list[Tensor]]:
         outputs, finals = [], []
         for d, direction in enumerate(directions):
             a = self.kept_and_added(nn.functional.linear(y, direction.W_x, direction.b))
-            h, final = scan.linear(plan, a, start[0][d], reversed=d == 1, window=self.window, probe=probe)
+            h, final = linear.linear(plan, a, start[0][d], reversed=d == 1, window=self.window, probe=probe)
             outputs.append(h)
             finals.append(final)
         return torch.cat(outputs, 1), [torch.stack(finals)]

@@ -7,7 +7,9 @@ of stepwise.py where there is no kernel; both fill the same arrays (`Work`) with
 The walk back visits dL/dh_t of every t, so a `Probe` gets the gradients through time at no second pass.
 """
 
-from collections.abc import Callable, Sequence
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +19,8 @@ from torch.autograd.function import once_differentiable
 
 from unrolled import kernel, stepwise
 from unrolled.packing import Plan
+from unrolled.products import Gradients, Symbols, Vectors
+from unrolled.shares import Share, cut, merge, side_by_side
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ MINIMAL = Recurrence("linear", 2, 0, 0)  # f, u
 CUDNN = (RNN, LSTM, GRU_AFTER)  # cuDNN's equations
 
 
+KEPT = 5  # arrays of each share that its walk back needs
 ABSENT: Any = None  # an array which the recurrence has no use for
 
 
@@ -135,141 +140,152 @@ def kernel_fits(cell: Recurrence, x: Tensor) -> bool:
     return engine(cell, x, plain=False, free=False) == "kernel"
 
 
-def _chunks(cell: Recurrence, plan: Plan, x: Tensor, H: int) -> list[tuple[int, int]]:
-    """How many steps to go over at a time, as begins and ends.
+def _chunks(work: Work, cell: Recurrence) -> list[tuple[int, int]]:
+    """How many steps to go over at a time, as begins and ends; all where the walk cannot stop in between.
 
-    What else there is to do with the steps of a chunk is done while their rows are in the cache. On several threads
-    all steps are gone over in one go: waking them for the products of every chunk would take longer.
+    What else there is to do with the steps of a chunk is done while their rows are in the cache.
     """
-    steps = len(plan.first) - 1
-    in_cache = kernel_fits(cell, x) and torch.get_num_threads() == 1
-    size = max(1, CHUNK // (cell.columns * H * max(plan.B, 1)) if in_cache else steps)
+    steps, (B, H) = len(work.plan.first) - 1, work.h0.shape
+    size = max(1, CHUNK // (cell.columns * H * max(B, 1)) if kernel_fits(cell, work.h0) else steps)
     return [(begin, min(begin + size, steps)) for begin in range(0, steps, size)]
 
 
-def _walk(cell: Recurrence, way: str, works: Sequence[Work]) -> Callable[[int, int], None]:
-    """What goes over steps begin to end of every direction, `forward` or `backward`."""
+def stepping(cell: Recurrence, way: str, work: Work) -> Callable[[int, int], None]:
+    """What goes over steps begin to end of a direction, `forward` or `backward`."""
     name = f"{cell.name}_{way}"
-    return kernel.Walk(name, works) if kernel_fits(cell, works[0].out) else stepwise.Walk(name, works)
+    return kernel.Walk(name, [work]) if kernel_fits(cell, work.out) else stepwise.Walk(name, [work])
+
+
+def _ahead(cell: Recurrence, work: Work, inputs: Vectors | Symbols, b_q: Sequence[Tensor]) -> None:
+    """Fill the arrays of a direction, step by step."""
+    (N, H), empty = work.out.shape, work.out.new_empty
+    work.a = work.out if cell.columns == 1 else empty(N, cell.columns * H)
+    work.cell = empty(N, H) if cell.cell else ABSENT
+    work.reset = empty(N, H) if cell.reset else ABSENT
+    work.decayed = empty(N, H) if cell.decay else ABSENT
+    walk = stepping(cell, "forward", work)
+    for steps in _chunks(work, cell):
+        rows = work.rows(*steps)
+        inputs.write(rows, work.a[rows, cell.inputs * H :])
+        for bias in b_q:
+            work.a[rows, :H] = bias
+        walk(*steps)
+
+
+def _back(
+    cell: Recurrence, work: Work, inputs: Vectors | Symbols, b_q: Sequence[Tensor]
+) -> tuple[Tensor | None, list[Tensor]]:
+    """Explicit back-propagation through time in a direction: the gradients of its inputs and weights."""
+    chunks = _chunks(work, cell)
+    rows = [work.rows(*steps) for steps in chunks]
+    work.da = work.out.new_empty(max((r.stop - r.start for r in rows), default=0), cell.columns * work.out.shape[1])
+    work.ddecay = torch.empty_like(work.decay) if cell.decay else ABSENT
+    walk, sums = stepping(cell, "backward", work), Gradients(cell, inputs, work, b_q)
+    for steps in reversed(chunks):
+        walk(*steps)
+        sums.add(*steps)
+    return sums.all()
+
+
+def _inputs(
+    share: Share, x: Tensor, symbols: Tensor | None, W_x: Tensor, b: Tensor, *, wanted: bool = False
+) -> Vectors | Symbols:
+    """W_x x_t + b of a share: of vectors x (N, d_in), or of symbols (N,) that stand for vectors x (V, d_in)."""
+    if symbols is None:
+        return Vectors(share.of(x), W_x, b, wanted=wanted)
+    return Symbols(share.of(symbols), x, W_x, b)
 
 
 class _Layer(torch.autograd.Function):
     """One layer in one or two directions: x (N, d_in) -> h (N, D * H), final h (D, B, H), final C (D, B, H)."""
 
     @staticmethod
-    def forward(ctx, cell, plan, window, probe, decay, x, h0, C0, *weights):  # type: ignore[no-untyped-def]
-        D, _, H = h0.shape
-        h0, C0 = h0.contiguous(), None if C0 is None else C0.contiguous()
-        out = x.new_empty(plan.N, D * H)
-        works, inputs = [], []
-        for d, (W_x, W_h, b, *rest) in enumerate(_grouped(weights, D)):
-            h = out[:, d * H : (d + 1) * H]
-            a = h if cell.columns == 1 else x.new_empty(plan.N, cell.columns * H)
-            work = Work(plan, d == 1, window, cell.linear, h, h0[d], a, W_h.contiguous())
-            work.cell, work.C0 = (x.new_empty(plan.N, H), C0[d]) if cell.cell else (ABSENT, ABSENT)
-            work.reset = x.new_empty(plan.N, H) if cell.reset else ABSENT
-            work.decay, work.decayed = (decay, x.new_empty(plan.N, H)) if cell.decay else (ABSENT, ABSENT)
-            works.append(work)
-            inputs.append((W_x.t(), b, rest))
-        walk = _walk(cell, "forward", works)
-        for steps in _chunks(cell, plan, x, H):
-            for work, (W_xt, b, rest) in zip(works, inputs, strict=True):
-                rows = work.rows(*steps)
-                torch.addmm(b, x[rows], W_xt, out=work.a[rows, cell.inputs * H :])
-                for b_q in rest:
-                    work.a[rows, :H] = b_q
-            walk(*steps)
-        finals = [plan.final(w.out, w.h0, reversed=w.reversed) for w in works]
-        finals_C = [plan.final(w.cell, w.C0, reversed=w.reversed) for w in works] if cell.cell else []
-        kept = [(None if cell.columns == 1 else w.a, w.cell, w.reset, w.decayed) for w in works]
-        ctx.save_for_backward(x, out, h0, C0, decay, *weights, *(array for group in kept for array in group))
-        ctx.cell, ctx.plan, ctx.window, ctx.probe = cell, plan, window, probe
+    def forward(ctx, cell, plan, window, probe, decay, symbols, x, h0, C0, *weights):  # type: ignore[no-untyped-def]
+        (D, _, H), of_direction = h0.shape, _grouped(weights, len(h0))
+        out, final_h, final_C = x.new_empty(plan.N, D * H), torch.empty_like(h0), None
+        if cell.cell:
+            final_C = torch.empty_like(C0)
+
+        def go(share: Share) -> Work:
+            W_x, W_h, b, *b_q = of_direction[share.d]
+            mine = share.columns(out, H)
+            h = mine if share.rows is None else mine.new_empty(share.plan.N, H)
+            work = Work(share.plan, share.d == 1, window, cell.linear, h, share.states(h0), W=W_h.contiguous())
+            work.C0, work.decay = share.states(C0) if cell.cell else ABSENT, decay
+            _ahead(cell, work, _inputs(share, x, symbols, W_x, b), b_q)
+            if share.rows is not None:
+                mine.index_copy_(0, share.rows, h)
+            for final, states, start in ((final_h, work.out, work.h0), (final_C, work.cell, work.C0)):
+                if final is not None:
+                    final[share.d, share.which] = share.plan.final(states, start, reversed=work.reversed)
+            return work
+
+        # Who looks on wants the arrays of whole directions.
+        threads = torch.get_num_threads() if kernel_fits(cell, x) and probe is None else 1
+        shares = cut(plan, D, threads=threads)
+        works = side_by_side(go, shares, threads=threads)
+        kept = [_kept(cell, share, work) for share, work in zip(shares, works, strict=True)]
+        ctx.save_for_backward(symbols, x, out, h0, C0, decay, *weights, *itertools.chain.from_iterable(kept))
+        ctx.cell, ctx.window, ctx.probe, ctx.shares, ctx.threads = cell, window, probe, shares, threads
         ctx.set_materialize_grads(False)
         if probe is not None:
             probe.works[:] = works
-        return out, torch.stack(finals), torch.stack(finals_C) if cell.cell else None
+        return out, final_h, final_C
 
     @staticmethod
     @once_differentiable
     def backward(ctx, dout, dh, dC):  # type: ignore[no-untyped-def]
-        cell, plan, probe = ctx.cell, ctx.plan, ctx.probe
-        x, out, h0, C0, decay, *saved = ctx.saved_tensors
-        D, _, H = h0.shape
-        kept = saved[-4 * D :]
-        weights = _grouped(saved[: -4 * D], D)
+        cell, shares, threads = ctx.cell, ctx.shares, ctx.threads
+        symbols, x, out, h0, C0, decay, *saved = ctx.saved_tensors
+        (D, _, H), arrays = h0.shape, _grouped(saved[-KEPT * len(shares) :], len(shares))
+        of_direction = _grouped(saved[: -KEPT * len(shares)], D)
         dout = torch.zeros_like(out) if dout is None else dout.contiguous()
         dh = torch.zeros_like(h0) if dh is None else dh.clone(memory_format=torch.contiguous_format)
         if cell.cell:
             dC = torch.zeros_like(C0) if dC is None else dC.clone(memory_format=torch.contiguous_format)
-        chunks = _chunks(cell, plan, x, H)
-        n = max((_most_rows(plan, steps) for steps in chunks), default=0)
-        works = []
-        for d, (_, W_h, *_) in enumerate(weights):
-            a, C, reset, decayed = kept[4 * d : 4 * d + 4]
-            part = slice(d * H, (d + 1) * H)
-            work = Work(plan, d == 1, ctx.window, cell.linear, out[:, part], h0[d], a, W_h.contiguous(), C)
-            work.C0, work.dC = (C0[d], dC[d]) if cell.cell else (ABSENT, ABSENT)
-            work.reset, work.dout, work.dh = reset, dout[:, part], dh[d]
-            work.da = x.new_empty(n, cell.columns * H)
-            if cell.decay:
-                work.decay, work.decayed, work.ddecay = decay, decayed, torch.empty_like(decay)
-            if probe is not None:
-                work.norm_h = x.new_empty(plan.N)
-                work.norm_C = x.new_empty(plan.N) if cell.cell else ABSENT
-            works.append(work)
-        dx = torch.zeros_like(x) if ctx.needs_input_grad[5] else None
-        sums = [Gradients(cell, x, work, *w) for work, w in zip(works, weights, strict=True)]
-        walk = _walk(cell, "backward", works)
-        for steps in reversed(chunks):
-            walk(*steps)
-            for each in sums:
-                each.add(*steps, dx)
-        if probe is not None:
-            probe.works[:] = works
-        grads = [grad for each in sums for grad in each.of_weights()]
-        return (None, None, None, None, works[0].ddecay, dx, dh, dC if cell.cell else None, *grads)
+
+        def go(i: int) -> tuple[Work, Tensor | None, list[Tensor]]:
+            share, (h, a, C, reset, decayed) = shares[i], arrays[i]
+            W_x, W_h, b, *b_q = of_direction[share.d]
+            h = share.columns(out, H) if h is None else h
+            work = Work(
+                share.plan, share.d == 1, ctx.window, cell.linear, h, share.states(h0), a, W_h.contiguous(), C
+            )
+            work.reset, work.decay, work.decayed = reset, decay, decayed
+            work.dout, work.dh = share.of(share.columns(dout, H)), share.states(dh)
+            if cell.cell:
+                work.C0, work.dC = share.states(C0), share.states(dC)
+            if ctx.probe is not None:
+                work.norm_h, work.norm_C = h.new_empty(len(h)), h.new_empty(len(h)) if cell.cell else ABSENT
+            dx, dweights = _back(cell, work, _inputs(share, x, symbols, W_x, b, wanted=ctx.needs_input_grad[6]), b_q)
+            for states, start in ((dh, work.dh), (dC, work.dC)):
+                if states is not None:
+                    states[share.d, share.which] = start
+            return work, dx, dweights
+
+        works, dxs, dweights = zip(*side_by_side(go, range(len(shares)), threads=threads), strict=True)
+        if ctx.probe is not None:
+            ctx.probe.works[:] = works
+        dx = None
+        if ctx.needs_input_grad[6]:
+            dx = merge(shares, dxs, len(x)) if symbols is None else functools.reduce(torch.add, dxs)
+        sums = [_sums(each for share, each in zip(shares, dweights, strict=True) if share.d == d) for d in range(D)]
+        return (None, None, None, None, works[0].ddecay, None, dx, dh, dC, *itertools.chain.from_iterable(sums))
 
 
-def _most_rows(plan: Plan, steps: tuple[int, int]) -> int:
-    """Rows of so many steps, in either direction at most."""
-    return plan.steps[steps[1] - steps[0]]
+def _sums(groups: Iterable[list[Tensor]]) -> list[Tensor]:
+    return [functools.reduce(torch.add, each) for each in zip(*groups, strict=True)]
 
 
-class Gradients:
-    """dL/dW_x, dL/dW_h, dL/db (and db_q) of one direction: sums over all steps, chunk by chunk."""
-
-    def __init__(self, cell: Recurrence, x: Tensor, work: Work, W_x: Tensor, W_h: Tensor, b: Tensor, *b_q: Tensor):
-        self.cell, self.work, self.x, self.W_x = cell, work, x, W_x
-        self.before = work.decayed  # (N, H) what W_h multiplied: h_{t-1}, or what is left of it
-        if self.before is None:
-            self.before = work.plan.previous(work.out, work.h0, reversed=work.reversed)
-        self.W_xt, self.W_ht = (torch.zeros_like(W.t(), memory_format=torch.contiguous_format) for W in (W_x, W_h))
-        self.b = [torch.zeros_like(each) for each in (b, *b_q)]
-
-    def add(self, begin: int, end: int, dx: Tensor | None) -> None:
-        """Add the steps begin to end, whose da_t the walk back has just found; dx (N, d_in) gets what is theirs."""
-        cell, H, rows = self.cell, self.work.out.shape[1], self.work.rows(begin, end)
-        da = self.work.da[: rows.stop - rows.start]
-        into, through = da[:, cell.inputs * H :], da[:, : cell.recurrent * H]  # W_x x_t + b; W_h h_{t-1}
-        if dx is not None:
-            dx[rows].addmm_(into, self.W_x)
-        self.W_xt.addmm_(self.x[rows].t(), into)
-        if self.work.reset is None:
-            self.W_ht.addmm_(self.before[rows].t(), through)
-        else:
-            self.W_ht[:, : 2 * H].addmm_(self.before[rows].t(), through[:, : 2 * H])
-            self.W_ht[:, 2 * H :].addmm_(self.work.reset[rows].t(), through[:, 2 * H :])
-        for total, part in zip(self.b, (into, da[:, :H]), strict=False):
-            total += part.sum(0)
-
-    def of_weights(self) -> list[Tensor]:
-        """In the order of the weights."""
-        return [self.W_xt.t(), self.W_ht.t(), *self.b]
+def _kept(cell: Recurrence, share: Share, work: Work) -> list[Tensor]:
+    """What a walk back needs of a walk forward; h_t are there already where the share is of the whole batch."""
+    h = ABSENT if share.rows is None else work.out
+    return [h, ABSENT if cell.columns == 1 else work.a, work.cell, work.reset, work.decayed]
 
 
-def _grouped(weights: Sequence[Tensor], D: int) -> list[Sequence[Tensor]]:
-    n = len(weights) // D
-    return [weights[d * n : (d + 1) * n] for d in range(D)]
+def _grouped(arrays: Sequence[Tensor], groups: int) -> list[Sequence[Tensor]]:
+    n = len(arrays) // groups
+    return [arrays[i * n : (i + 1) * n] for i in range(groups)]
 
 
 def layer(
@@ -283,61 +299,26 @@ def layer(
     window: int = 0,
     probe: Probe | None = None,
     decay: Tensor | None = None,
+    symbols: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """One recurrent layer over a packed batch.
 
     Args:
         cell: the recurrence.
         plan: of the batch.
-        x: (N, d_in), packed.
+        x: (N, d_in), packed; with symbols (V, d_in), the vectors that they stand for.
         h0: (D, B, H) initial state of each direction, sequences in the plan's order.
         C0: (D, B, H), for the LSTM.
         weights: per direction W_x (. * H, d_in), W_h (. * H, H), b (. * H), and b_q (H) for GRU_AFTER.
         window: truncated BPTT within windows of so many positions; 0 for full BPTT.
         probe: is given the gates and the gradients through time.
         decay: (N, H), of GRU_D, which has one direction: what h_{t-1} is multiplied by.
+        symbols: (N,), packed, 0 to V - 1: in the place of vectors that would repeat.
 
     Returns:
         h (N, D * H), packed; final h (D, B, H); final C (D, B, H) or None.
     """
     flat = [w for group in weights for w in group]
     result: tuple[Tensor, Tensor, Tensor | None]
-    result = _Layer.apply(cell, plan, window, probe, decay, x, h0, C0, *flat)  # type: ignore[no-untyped-call]
-    return result
-
-
-class _Linear(torch.autograd.Function):
-    """h_t = f_t h_{t-1} + u_t over a packed batch: a = [f, u] (N, 2 H) -> h (N, H), final h (B, H)."""
-
-    @staticmethod
-    def forward(ctx, plan, window, probe, reversed, a, h0):  # type: ignore[no-untyped-def]
-        work = Work(plan, reversed, window, False, a.new_empty(plan.N, h0.shape[1]), h0.contiguous(), a.contiguous())
-        _walk(MINIMAL, "forward", [work])(0, len(plan.first) - 1)
-        ctx.save_for_backward(work.a, work.out, work.h0)
-        ctx.plan, ctx.window, ctx.probe, ctx.reversed = plan, window, probe, reversed
-        ctx.set_materialize_grads(False)
-        if probe is not None:
-            probe.works.append(work)
-        return work.out, plan.final(work.out, h0, reversed=reversed)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dout, dh):  # type: ignore[no-untyped-def]
-        a, out, h0 = ctx.saved_tensors
-        work = Work(ctx.plan, ctx.reversed, ctx.window, False, out, h0, a)
-        work.dout = torch.zeros_like(out) if dout is None else dout.contiguous()
-        work.dh = torch.zeros_like(h0) if dh is None else dh.clone(memory_format=torch.contiguous_format)
-        work.da = torch.empty_like(a)
-        if ctx.probe is not None:
-            work.norm_h = a.new_empty(ctx.plan.N)
-            ctx.probe.works[int(ctx.reversed)] = work
-        _walk(MINIMAL, "backward", [work])(0, len(ctx.plan.first) - 1)
-        return None, None, None, None, work.da, work.dh
-
-
-def linear(
-    plan: Plan, a: Tensor, h0: Tensor, *, reversed: bool = False, window: int = 0, probe: Probe | None = None
-) -> tuple[Tensor, Tensor]:
-    """The linear recurrence h_t = f_t h_{t-1} + u_t of minGRU and minLSTM, a = [f, u] (N, 2 H), h0 (B, H)."""
-    result: tuple[Tensor, Tensor] = _Linear.apply(plan, window, probe, reversed, a, h0)  # type: ignore[no-untyped-call]
+    result = _Layer.apply(cell, plan, window, probe, decay, symbols, x, h0, C0, *flat)  # type: ignore[no-untyped-call]
     return result
