@@ -1,6 +1,7 @@
 """wandb is a view: it records what it is given, and nothing it does stops a run."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -25,7 +26,8 @@ def start(folder: Path, environment: dict[str, str] | None = None, **settings) -
         "print('finished', run and [run.group, run.name, run.job_type])"
     )
     arguments = json.dumps([SETTINGS | settings, str(folder), CONFIG])
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(folder)} | (environment or {})
+    kept = {"PATH": "/usr/bin:/bin", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    env = kept | {"HOME": str(folder)} | (environment or {})
     done = subprocess.run(
         [sys.executable, "-c", code, arguments], capture_output=True, text=True, env=env, timeout=120
     )
@@ -48,11 +50,11 @@ def test_online_without_a_key_logs_offline_and_says_so(tmp_path):
 
 
 @pytest.mark.slow
-def test_online_without_a_network_goes_on_offline_within_a_minute(tmp_path):
+def test_online_without_a_network_goes_on_offline_at_once(tmp_path):
     nowhere = {"WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}
     began = time.monotonic()
-    assert "no connection" in start(tmp_path, nowhere, mode="online")
-    assert time.monotonic() - began < 60
+    assert "no answer from wandb" in start(tmp_path, nowhere, mode="online")
+    assert time.monotonic() - began < 20
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
 
 
@@ -66,7 +68,7 @@ def test_a_tracker_starts_wandb_with_the_first_row_and_without_its_job_queue(tmp
         "assert tracker.run.name == 'demo/random/lstm/fold0-seed2'\n"
         "assert 'wandb.sdk.launch.agent' not in sys.modules\n"
         "from wandb.sdk.launch import launch_add; assert callable(launch_add)\n"  # put off, not lost
-        "tracker.finish({'test/macro_f1': 0.25}); print(tracker.run.settings.sync_file)"
+        "print(tracker.run.settings.sync_file); tracker.run.finish()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -85,7 +87,7 @@ def test_disabled_tracks_nothing(tmp_path):
 def test_a_tracker_that_tracks_nothing_imports_nothing(tmp_path):
     tracker = tracking.Tracker(SETTINGS | {"mode": "disabled"}, tmp_path, CONFIG)
     tracker.log({"val_loss": 0.5}, step=0)
-    tracker.finish({"test/macro_f1": 0.25})
+    tracker.finish(tmp_path, {"metrics": {"macro_f1": 0.25}, "confusion": []}, None)
     assert tracker.run is None
 
 

@@ -8,11 +8,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled import homology, runs, sequence_baselines, tracking
+from unrolled import homology, runs, sequence_baselines
 from unrolled.alphabet import ALPHABETS
 from unrolled.boosting import Boosting
 from unrolled.choosing import loss
 from unrolled.evaluate import evaluate
+from unrolled.tracking import Tracker
 
 Floats = NDArray[np.float64]
 Labels = NDArray[Any]
@@ -227,6 +228,7 @@ def run(
     wandb: dict[str, Any],
     wandb_dir: Path,
     out: Path,
+    certificate: Path | None = None,
 ) -> None:
     """Fit one baseline and write its predictions.parquet and run.json, as a training run does."""
     started = time.perf_counter()
@@ -251,6 +253,5 @@ def run(
         tokens_per_second=None,
         device="cpu",
     )
-    tracker = tracking.start(wandb, wandb_dir, config)
-    measured = evaluate(out / "predictions.parquet", out / "run.json")["metrics"]
-    tracking.finish(tracker, {f"test/{name}": value for name, value in measured.items()})
+    tracker = Tracker(wandb, wandb_dir, config)
+    tracker.finish(out, evaluate(out / "predictions.parquet", out / "run.json"), certificate)

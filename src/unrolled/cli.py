@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from unrolled import __version__, standalone, steps
+from unrolled import __version__, remote, standalone, steps
 from unrolled.console import fail
 from unrolled.errors import UnrolledError
 
@@ -33,7 +33,7 @@ def cli() -> None:
     """
 
 
-for module in (steps, standalone):
+for module in (steps, standalone, remote):
     for command in vars(module).values():
         if isinstance(command, click.Command):
             cli.add_command(command)

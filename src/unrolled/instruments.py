@@ -32,6 +32,8 @@ class Instruments(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = state_dict["rows"]
+        for row in filter(_is_scalar, self.rows):
+            self.tracker.recall({_name(row): row["value"]}, step=row["epoch"])
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int

@@ -108,6 +108,8 @@ class History(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows, self.norms = state_dict["rows"], state_dict["norms"]
+        for row in self.rows:
+            self.tracker.recall(row, step=int(row["epoch"]))
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started = time.perf_counter()  # Lightning skips on_train_epoch_start of a resumed epoch

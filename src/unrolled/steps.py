@@ -217,7 +217,11 @@ def train(overrides: tuple[str, ...]) -> None:
 @click.option("--seed", default=0, type=click.IntRange(0), help="For the record: baselines draw no numbers.")
 @click.option("--wandb-mode", default="disabled", type=click.Choice(["offline", "online", "disabled"]))
 @click.option("--wandb-project", default="unrolled", show_default=True)
+@click.option("--wandb-entity", help="User or team whose project it is.")
+@click.option("--wandb-experiment", help="What the dashboards tell experiments apart by.")
+@click.option("--wandb-artifacts", default="", help="Files to keep there: certificate, predictions; by commas.")
 @click.option("--wandb-dir", default=".", type=FOLDER, help="wandb writes below <this>/wandb.")
+@click.option("--certificate", type=EXISTING, help="certificate.json of the split, for wandb.")
 @click.option("--out", required=True, type=FOLDER, help="The run's folder.")
 def baseline(**options: Any) -> None:
     """Fit one baseline."""
@@ -227,7 +231,9 @@ def baseline(**options: Any) -> None:
         read_yaml(options["data_card"]) | {"name": options["data_card"].stem},
         read_yaml(options["model_card"]) | {"name": options["model_card"].stem},
     )
-    options["wandb"] = {"mode": options.pop("wandb_mode"), "project": options.pop("wandb_project")}
+    told = ("mode", "project", "entity", "experiment", "artifacts")
+    options["wandb"] = {name: options.pop(f"wandb_{name}") for name in told}
+    options["wandb"]["artifacts"] = options["wandb"]["artifacts"].split(",") if options["wandb"]["artifacts"] else []
     baselines.run(**options)
 
 

@@ -1,4 +1,4 @@
-"""wandb as a view of what the files hold: one run per cell of the matrix, and never a reason to fail."""
+"""wandb as a view of what the files hold: one run per attempt at a cell of the matrix, and never a reason to fail."""
 
 import os
 import sys
@@ -6,16 +6,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from unrolled import server, uploading
 from unrolled.deferred import put_off
+from unrolled.errors import UnrolledError
+from unrolled.files import read_json
 
 INIT_TIMEOUT = 20  # seconds; without a network the default of 90 would stall every run
+FINISH_TIMEOUT = 60  # seconds that the end of a run waits for its upload; what is left is for `wandb_sync`
+LATER = "upload later with `snakemake wandb_sync` or `unrolled sync`"
+COSTS = ("params", "seconds", "epochs", "best_epoch", "peak_memory_mb", "tokens_per_second", "n_train")
+LEAKAGE = ("threshold", "share_above", "above_threshold", "max_identity")  # of a certificate
+CONFUSION = ("Actual", "Predicted", "nPredictions")  # what wandb's chart calls them
 
 
 def start(settings: dict[str, Any], folder: Path, config: dict[str, Any]) -> Any | None:
     """Start the wandb run of one cell of the matrix; None when disabled or impossible.
 
     Args:
-        settings: `mode` (offline, online, disabled), `project`, `entity`.
+        settings: `mode` (offline, online, disabled), `project`, `entity`, `experiment`, `artifacts`.
         folder: wandb writes below `<folder>/wandb`.
         config: what the run is; `config["cell"]` names its cell: group data/split/model, name with fold and seed.
 
@@ -24,16 +32,17 @@ def start(settings: dict[str, Any], folder: Path, config: dict[str, Any]) -> Any
     """
     if settings["mode"] == "disabled":
         return None
-    cell = config["cell"]
+    cell, experiment = config["cell"], settings.get("experiment")
     group = "/".join(cell[axis] for axis in ("data", "split", "model"))
+    baseline = config.get("model", {}).get("kind") == "baseline"
     options = {
         "project": settings["project"],
-        "entity": settings.get("entity"),
+        "entity": settings.get("entity") or None,
         "group": group,
         "name": f"{group}/fold{cell['fold']}-seed{cell['seed']}",
-        "job_type": "train",
-        "tags": [cell["data"], cell["split"], cell["model"]],
-        "config": config,
+        "job_type": "baseline" if baseline else "train",
+        "tags": list(dict.fromkeys(filter(None, [experiment, cell["data"], cell["split"], cell["model"]]))),
+        "config": config | {"experiment": experiment},
         "dir": folder,
     }
     try:
@@ -53,35 +62,106 @@ class Tracker:
 
     def __init__(self, settings: dict[str, Any], folder: Path, config: dict[str, Any]):
         self._settings = settings, folder, config
+        self._earlier: dict[int, dict[str, float]] = {}
 
     @cached_property
     def run(self) -> Any | None:
         """The wandb run, started when it is first asked for; None when disabled or impossible."""
-        return start(*self._settings)
+        run = start(*self._settings)
+        for step, row in sorted(self._earlier.items()):
+            _log(run, row, step)
+        return run
+
+    def recall(self, row: dict[str, float], step: int) -> None:
+        """A row that a run logged before it was interrupted: the one that goes on has all of the history."""
+        self._earlier.setdefault(step, {}).update(row)
 
     def log(self, row: dict[str, float], step: int) -> None:
         """Log one row; a failure is said and swallowed."""
-        if self.run is None:
-            return
-        try:
-            self.run.log(row, step=step)
-        except Exception as error:  # the row is in the history already
-            _say(f"could not log step {step}: {error}")
+        _log(self.run, row, step)
 
-    def finish(self, summary: dict[str, Any]) -> None:
-        """Write the summary and close the run; a failure is said and swallowed."""
-        finish(self.run, summary)
+    def finish(self, out: Path, report: dict[str, Any], certificate: Path | None) -> None:
+        """Tell the results of a run and close it; a failure is said and swallowed.
+
+        Args:
+            out: the run's folder, which holds run.json and predictions.parquet.
+            report: what metrics.json will hold.
+            certificate: certificate.json of the run's split, if it is known.
+        """
+        settings, _, config = self._settings
+        run = self.run
+        if run is None:
+            return
+        files = {"certificate": certificate, "predictions": out / "predictions.parquet"}
+        try:
+            _show_confusion(run, report["confusion"])
+            for kind in settings.get("artifacts") or []:
+                if path := files[kind]:
+                    _keep(run, kind, path, config["cell"])
+            summary = {f"test/{name}": value for name, value in report["metrics"].items()}
+            record = read_json(out / "run.json")
+            summary |= {f"cost/{name}": record[name] for name in COSTS if record.get(name) is not None}
+            finish(run, summary | _leakage(certificate))
+        except Exception as error:  # the results are in the files already
+            _say(f"could not tell the wandb run its results: {error}")
+            finish(run, {})
 
 
 def finish(run: Any | None, summary: dict[str, Any]) -> None:
-    """Write the summary and close the run; a failure is said and swallowed."""
+    """Write the summary and close the run; a failure is said and swallowed.
+
+    A run whose data the server has to the end is marked as uploaded.
+    """
     if run is None:
         return
     try:
         run.summary.update(summary)
         run.finish()
+        if not run.offline and server.finished(run.entity, run.project, run.id):
+            uploading.mark(Path(run.settings.sync_file))
+        elif not run.offline:
+            _say(f"the server has not got all of the run: {LATER}")
+    except TimeoutError:
+        _say(f"no upload to the end within {FINISH_TIMEOUT} seconds: {LATER}")
     except Exception as error:  # the results are in the files already
         _say(f"could not finish the wandb run: {error}")
+
+
+def _log(run: Any | None, row: dict[str, float], step: int) -> None:
+    if run is None:
+        return
+    try:
+        run.log(row, step=step)
+    except Exception as error:  # the row is in the history already
+        _say(f"could not log step {step}: {error}")
+
+
+def _show_confusion(run: Any, counts: list[dict[str, Any]]) -> None:
+    """wandb's chart of a confusion matrix, from counts: it itself counts only what it is shown one by one."""
+    if not counts:
+        return
+    import wandb
+
+    table = wandb.Table(list(CONFUSION), [[row["actual"], row["predicted"], row["count"]] for row in counts])
+    run.log({"confusion": wandb.plot_table("wandb/confusion_matrix/v1", table, {name: name for name in CONFUSION})})
+
+
+def _keep(run: Any, kind: str, path: Path, cell: dict[str, Any]) -> None:
+    """Log a file as an artifact, named after what it belongs to: a split, or a run."""
+    import wandb
+
+    belongs = [cell["data"], cell["split"]]
+    if kind == "predictions":
+        belongs += [cell["model"], f"fold{cell['fold']}", f"seed{cell['seed']}"]
+    kept = wandb.Artifact("-".join([kind, *belongs]), type=kind)
+    kept.add_file(str(path))
+    run.log_artifact(kept)
+
+
+def _leakage(certificate: Path | None) -> dict[str, float]:
+    """What a split was measured to leak."""
+    found = read_json(certificate) if certificate and certificate.is_file() else {}
+    return {f"leakage/{name}": found[name] for name in LEAKAGE if found.get(name) is not None}
 
 
 def _init(mode: Literal["online", "offline"], options: dict[str, Any]) -> Any:
@@ -89,16 +169,22 @@ def _init(mode: Literal["online", "offline"], options: dict[str, Any]) -> Any:
     put_off("wandb.sdk.launch")  # the client of a job queue, imported to find no job for this run
     import wandb
 
-    quiet = wandb.Settings(init_timeout=INIT_TIMEOUT, console="off", x_disable_stats=True, silent=True)
-    if mode == "online" and not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
-        _say("no API key (`wandb login`): logging offline; upload later with `wandb sync`")
-        mode = "offline"
+    quiet = wandb.Settings(
+        init_timeout=INIT_TIMEOUT,
+        finish_timeout=FINISH_TIMEOUT,
+        finish_timeout_raises=True,
+        console="off",
+        x_disable_stats=True,
+        silent=True,
+    )
     try:
+        if mode == "online":
+            server.greet()
         return wandb.init(mode=mode, settings=quiet, **options)
-    except wandb.errors.Error as error:
+    except (UnrolledError, wandb.errors.Error) as error:
         if mode == "offline":
             raise
-        _say(f"no connection ({error}): logging offline; upload later with `wandb sync`")
+        _say(f"{error}; logging offline: {LATER}")
         return wandb.init(mode="offline", settings=quiet, **options)
 
 

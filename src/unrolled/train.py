@@ -117,8 +117,10 @@ def train(config: dict[str, Any]) -> None:
         stopped=_why_stopped(training, history),
         device=str(trainer.strategy.root_device),
     )
-    measured = evaluate(out / "predictions.parquet", out / "run.json")["metrics"]
-    tracker.finish({f"test/{name}": value for name, value in measured.items()})
+    certificate = config["paths"].get("certificate")
+    tracker.finish(
+        out, evaluate(out / "predictions.parquet", out / "run.json"), Path(certificate) if certificate else None
+    )
     (out / "checkpoints" / "last.ckpt").unlink()  # finished: nothing to resume
 
 

@@ -32,7 +32,15 @@ CLUSTERED = [name for name, card in CARDS["split"].items() if card["group"] == "
 SEPARATED = [name for name, card in CARDS["split"].items() if card["group"] == "homology"]
 OTHER_TABLES = ["models", "splits", "bands", "lengths", "history", "classes", "confusion", "calibration", "points"]
 # Where the runs are tracked is given as resources of the rules: changing it is no reason to train again.
-WANDB = {"mode": "offline", "project": "unrolled"} | config.get("wandb", {})
+WANDB = {"mode": "offline", "project": "unrolled", "entity": None, "artifacts": []} | config.get("wandb", {})
+TRACKED = {
+    "wandb_mode": WANDB["mode"],
+    "wandb_project": WANDB["project"],
+    "wandb_entity": WANDB["entity"] or "",
+    "wandb_artifacts": ",".join(WANDB["artifacts"]),
+    "wandb_experiment": config["experiment"],
+    "wandb_dir": RESULTS,
+}
 # Steps of two splits side by side keep the cores busier than those of one.
 HALF = max(1, (workflow.cores or 8) // 2)
 MATRIX = json.dumps(config["matrix"])

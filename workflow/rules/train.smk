@@ -58,19 +58,20 @@ rule train:
         "../../envs/tools.yaml"
     threads: 1
     resources:
+        **TRACKED,
         mem_mb=4000,
         runtime="24h",
-        wandb_mode=WANDB["mode"],
-        wandb_project=WANDB["project"],
-        wandb_dir=RESULTS,
     params:
         folder=subpath(output.run, parent=True),
         changes=list(overrides(config.get("train", {}), "train")),
     shell:
         "unrolled train data={wildcards.data} split={wildcards.split} model={wildcards.model} "
         "fold={wildcards.fold} seed={wildcards.seed} threads={threads} "
-        "paths.table={input.table} paths.folds={input.folds} paths.out={params.folder} paths.wandb={resources.wandb_dir} "
-        "wandb.mode={resources.wandb_mode} wandb.project={resources.wandb_project} {params.changes:q} "
+        "paths.table={input.table} paths.folds={input.folds} paths.certificate={input.certificate} "
+        "paths.out={params.folder} paths.wandb={resources.wandb_dir} wandb.mode={resources.wandb_mode} "
+        "wandb.project={resources.wandb_project} wandb.entity={resources.wandb_entity} "
+        "wandb.experiment={resources.wandb_experiment} 'wandb.artifacts=[{resources.wandb_artifacts}]' "
+        "{params.changes:q} "
         "> {log:q} 2>&1"
 
 
@@ -106,17 +107,17 @@ rule baseline:
         "../../envs/tools.yaml"
     threads: 1
     resources:
+        **TRACKED,
         mem_mb=4000,
         runtime="4h",
-        wandb_mode=WANDB["mode"],
-        wandb_project=WANDB["project"],
-        wandb_dir=RESULTS,
     params:
         folder=subpath(output.run, parent=True),
     shell:
         "unrolled baseline --table {input.table:q} --folds {input.folds:q} --data-card {input.data_card:q} "
         "--model-card {input.model_card:q} --split {wildcards.split} --fold {wildcards.fold} "
         "--seed {wildcards.seed} --wandb-mode {resources.wandb_mode} --wandb-project {resources.wandb_project} "
+        "--wandb-entity={resources.wandb_entity} --wandb-experiment {resources.wandb_experiment} "
+        "--wandb-artifacts={resources.wandb_artifacts} --certificate {input.certificate:q} "
         "--wandb-dir {resources.wandb_dir:q} --out {params.folder:q} > {log:q} 2>&1"
 
 

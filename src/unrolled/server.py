@@ -1,0 +1,75 @@
+"""wandb's server: where it is, and whether it answers. Asked shortly, where wandb itself waits for minutes."""
+
+import os
+from typing import Any
+
+from unrolled.errors import UnrolledError
+
+ANSWER = 10  # seconds for an answer
+FINISHED = "query State($e: String!, $p: String!, $run: String!) { project(name: $p, entityName: $e) "
+FINISHED += "{ run(name: $run) { state } } }"
+
+
+def greet() -> str:
+    """Ask the server whether it is there and knows the key; returns the entity that runs belong to by default.
+
+    Raises:
+        UnrolledError: no key, no server, or a key that it refuses.
+    """
+    viewer = ask("query Viewer { viewer { id entity } }").get("viewer")
+    if not viewer:
+        raise UnrolledError(_refusal(_account()[0]))
+    return str(viewer["entity"])
+
+
+def finished(entity: str, project: str, run: str) -> bool:
+    """Whether the server has a run to its end."""
+    there = ask(FINISHED, {"e": entity, "p": project, "project": project, "run": run}).get("project") or {}
+    return (there.get("run") or {}).get("state") == "finished"
+
+
+def has(entity: str, project: str) -> bool:
+    """Whether there is a project of that name."""
+    question = "query Project($name: String!, $e: String!) { project(name: $name, entityName: $e) { id } }"
+    return bool(ask(question, {"name": project, "e": entity}).get("project"))
+
+
+def ask(question: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The server's answer to a question in GraphQL. Raises UnrolledError as `greet` does."""
+    import requests
+
+    address, key = _account()
+    if not key:
+        raise UnrolledError(f"no API key for {address}: `wandb login` once, or set WANDB_API_KEY")
+    asked = {"query": question, "variables": variables or {}}
+    try:
+        reply = requests.post(f"{address}/graphql", json=asked, auth=("api", key), timeout=ANSWER)
+    except requests.RequestException as error:
+        raise UnrolledError(
+            f"no answer from wandb at {address} ({type(error).__name__}): "
+            "is there a network, is WANDB_BASE_URL right?"
+        ) from None
+    if reply.status_code in (401, 403):
+        raise UnrolledError(_refusal(address))
+    try:
+        answer: dict[str, Any] = reply.json()["data"]
+    except (ValueError, KeyError, TypeError):
+        answer = {}
+    if not reply.ok or not answer:
+        raise UnrolledError(f"wandb at {address} answers with HTTP status {reply.status_code}: try again later")
+    return answer
+
+
+def _refusal(address: str) -> str:
+    return f"wandb at {address} refuses the API key: `wandb login --relogin`, or mend WANDB_API_KEY"
+
+
+def _account() -> tuple[str, str]:
+    """The server's address, and the key for it from where wandb looks for one, "" without."""
+    import requests
+    import wandb
+
+    settings = wandb.setup(wandb.Settings(silent=True)).settings
+    address = settings.base_url.rstrip("/")
+    kept = (requests.utils.get_netrc_auth(address) or ("", ""))[1]
+    return address, os.environ.get("WANDB_API_KEY") or kept or settings.api_key or ""

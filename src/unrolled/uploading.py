@@ -1,0 +1,125 @@
+"""What was tracked on this machine goes to wandb's server, once: by `wandb sync`, whose markers say what is there.
+
+`wandb sync` waits for a server that does not answer without an end, leaves with status 0 where it was refused, and
+uploads what a killed run left again and again. So the server is asked first, only runs that ended are given to it, an
+upload that makes no progress is stopped, and its markers alone count.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from unrolled import server
+from unrolled.errors import UnrolledError
+
+STALLED = 60  # seconds without any progress after which an upload is stopped
+Progress = Callable[[int, int], None]
+
+
+def sync(
+    folder: Path, *, entity: str | None = None, stalled: float = STALLED, progress: Progress | None = None
+) -> dict[str, int]:
+    """Upload the runs below `<folder>` that ended and were not uploaded yet.
+
+    Args:
+        folder: wandb's folder, which holds `offline-run-*` and `run-*`.
+        entity: whose the runs are to be; by default as wandb decides.
+        stalled: seconds without progress after which the upload is stopped.
+        progress: is told (uploaded, of) now and then.
+
+    Returns:
+        How many runs were `uploaded` now, were there `before`, and are `unfinished`: still running, or killed. What
+        was killed goes on in another run, which holds all of its history.
+
+    Raises:
+        UnrolledError: no such folder, no key, no answer from the server, or runs that could not be uploaded.
+    """
+    runs = _runs(folder)
+    left = [run for run in runs if not uploaded(run)]
+    pending = [run for run in left if ended(run)]
+    if pending:
+        server.greet()
+        said = _upload(pending, folder, entity, stalled, progress or (lambda done, of: None))
+        failed = sum(not uploaded(run) for run in pending)
+        if failed:
+            raise UnrolledError(
+                f"{folder}: {failed} of {len(pending)} runs could not be uploaded ({said}); "
+                "the same command goes on from there"
+            )
+    return {"uploaded": len(pending), "before": len(runs) - len(left), "unfinished": len(left) - len(pending)}
+
+
+def uploaded(run: Path) -> bool:
+    """Whether a run's log has wandb's marker."""
+    return run.with_suffix(".wandb.synced").exists()
+
+
+def mark(run: Path) -> None:
+    """Say in wandb's way that a run's log is on the server: it went there while it was written."""
+    run.with_suffix(".wandb.synced").touch()
+
+
+def ended(run: Path) -> bool:
+    """Whether a run's log holds its end, which a run that goes on or was killed does not have."""
+    from wandb.util import get_core_path  # `wandb leet inspect` itself takes a second to start
+
+    command = [get_core_path(), "leet", "inspect", "--no-observability", "--summary", "--json"]
+    told = subprocess.run([*command, "--run-file", run, run.parents[1]], capture_output=True, text=True)
+    return told.returncode == 0 and json.loads(told.stdout).get("exit_code") is not None
+
+
+def _runs(folder: Path) -> list[Path]:
+    """The logs of all runs, in the order in which these began."""
+    if not folder.is_dir():
+        raise UnrolledError(
+            f"{folder}: no such folder; wandb writes results/<experiment>/wandb unless its mode is disabled"
+        )
+    found = [*folder.glob("offline-run-*/*.wandb"), *folder.glob("run-*/*.wandb")]
+    return sorted(found, key=lambda run: run.parent.name.removeprefix("offline-"))
+
+
+def _upload(pending: list[Path], folder: Path, entity: str | None, stalled: float, progress: Progress) -> str:
+    """Let wandb upload while there is progress; returns why it ended."""
+    owner = ["--entity", entity] if entity else []
+    command = [sys.executable, "-m", "wandb", "sync", "--include-online", *owner, *map(str, pending)]
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"WANDB_DIR": str(folder.parent)},  # its own log goes there, not to the working directory
+        start_new_session=True,
+    )
+    seen, since = _seen(pending), time.monotonic()
+    try:
+        while time.monotonic() - since < stalled:
+            try:
+                return _last(child.communicate(timeout=0.5)[0])
+            except subprocess.TimeoutExpired:
+                now = _seen(pending)
+                if now != seen:
+                    seen, since = now, time.monotonic()
+                    progress(sum(map(uploaded, pending)), len(pending))
+        return f"no progress for {stalled:g} seconds"
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)  # with its service, which would go on trying
+            child.communicate()
+
+
+def _seen(runs: list[Path]) -> list[tuple[bool, int]]:
+    """What changes while runs are uploaded: wandb's marker of each, and how far it says that it came."""
+    states = [run.with_suffix(".wandb.syncstate") for run in runs]
+    return [(uploaded(run), s.stat().st_mtime_ns if s.exists() else 0) for run, s in zip(runs, states, strict=True)]
+
+
+def _last(said: str) -> str:
+    """The last error that wandb tells, or else its last line."""
+    lines = [line.removeprefix("wandb: ").strip() for line in said.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "wandb says nothing")

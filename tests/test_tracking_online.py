@@ -1,0 +1,141 @@
+"""A real training that is watched online: everything arrives, and a server that dies takes nothing with it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from unrolled import split
+from unrolled import table as tables
+from unrolled.files import write_json
+from unrolled.simulate import simulate
+from unrolled.uploading import sync, uploaded
+from wandb_service import serving
+
+ROOT = Path(__file__).parents[1]
+LEAK = {"threshold": 0.3, "share_above": 0.25, "above_threshold": 30, "max_identity": 0.9}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def material(tmp_path):
+    table = simulate(n=120, families=20, seed=0)
+    tables.write(tmp_path / "table.parquet", table)
+    folds = split.make_folds(table, {"group": "sequence", "folds": 5, "seed": 0}, "multiclass")
+    folds.to_parquet(tmp_path / "folds.parquet", index=False)
+    write_json(tmp_path / "certificate.json", LEAK)
+    return tmp_path
+
+
+@pytest.fixture
+def service(tmp_path, monkeypatch):
+    with serving() as service:
+        for name, value in (service.environment | {"HOME": str(tmp_path)}).items():
+            monkeypatch.setenv(name, value)
+        yield service
+
+
+def train(folder: Path, *changes: str, finish_timeout: int = 60) -> subprocess.CompletedProcess:
+    paths = [f"paths.{name}={folder}/{name}.parquet" for name in ("table", "folds")]
+    paths += [f"paths.certificate={folder}/certificate.json", f"paths.out={folder}/run", f"paths.wandb={folder}"]
+    settings = ["model=gru", "++model.network.encoder.d_h=8", "train.max_epochs=3", "wandb.experiment=tiny"]
+    code = (
+        "import sys; from unrolled import tracking; from unrolled.deferred import import_lean\n"
+        f"tracking.FINISH_TIMEOUT = {finish_timeout}\n"
+        "import_lean('unrolled.train').run(sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", code, *paths, *settings, *changes, f"--config-dir={ROOT}/config"]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=dict(os.environ), timeout=240)
+
+
+def test_a_training_that_is_watched_online_tells_everything(service, material):
+    done = train(material, "wandb.mode=online", "wandb.entity=lab", "wandb.artifacts=[certificate,predictions]")
+    assert done.returncode == 0, done.stderr
+    assert "wandb:" not in done.stderr, done.stderr
+    (run,) = service.runs.values()
+    rows = [row for row in run.rows.values() if "val_loss" in row]
+    assert [row["epoch"] for row in rows] == [0, 1, 2]
+    assert {"train_loss", "grad_norm_mean", "grad_norm_max", "clipped_share", "lr"} <= set(rows[0])
+    assert run.complete
+    assert [run.first(name) for name in ("entity", "groupName", "jobType")] == ["lab", "demo/random/gru", "train"]
+    assert run.first("tags") == ["tiny", "demo", "random", "gru"]
+    config = json.loads([upsert["config"] for upsert in run.upserts if upsert.get("config")][-1])
+    assert config["cell"]["value"] == {"data": "demo", "split": "random", "model": "gru", "fold": 0, "seed": 0}
+    assert config["experiment"]["value"] == "tiny"
+    record = json.loads((material / "run/run.json").read_text())
+    assert run.summary["cost/params"] == record["params"]
+    assert run.summary["leakage/share_above"] == LEAK["share_above"]
+    assert 0 <= run.summary["test/macro_f1"] <= 1
+    assert "confusion_table" in json.dumps(run.summary)
+    kept = {name: one["artifactTypeName"] for name, one in service.artifacts.items() if one["committed"]}
+    assert kept.pop("certificate-demo-random") == "certificate"
+    assert kept.pop("predictions-demo-random-gru-fold0-seed0") == "predictions"
+    predictions = (material / "run/predictions.parquet").read_bytes()
+    assert predictions in service.files.values()
+    service.requests.clear()
+    assert sync(material / "wandb") == {"uploaded": 0, "before": 1, "unfinished": 0}
+    assert not service.requests
+
+
+def test_a_server_that_dies_while_a_network_trains_takes_nothing_with_it(service, material):
+    """It hangs up when the first content comes; what it missed is uploaded later."""
+    service.dying = True
+    began = time.monotonic()
+    done = train(material, "wandb.mode=online", finish_timeout=5)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 120
+    assert "no upload to the end within 5 seconds" in done.stderr
+    assert (material / "run/predictions.parquet").is_file()
+    (log,) = (material / "wandb").glob("run-*/*.wandb")
+    assert not uploaded(log)
+    service.dying = False
+    assert sync(material / "wandb") == {"uploaded": 1, "before": 0, "unfinished": 0}
+    (run,) = service.runs.values()
+    assert run.complete
+    assert {row["epoch"] for row in run.rows.values() if "val_loss" in row} == {0, 1, 2}
+
+
+def test_certificate_and_predictions_are_kept_only_where_they_are_asked_for(service, material):
+    assert train(material, "wandb.mode=online").returncode == 0
+    assert not [name for name in service.artifacts if name.startswith(("certificate", "predictions"))]
+
+
+def test_a_training_that_goes_on_in_a_new_run_has_all_of_the_history(material):
+    first = ["wandb.mode=disabled", "train.max_epochs=200", "train.patience=200"]
+    paths = [f"paths.{name}={material}/{name}.parquet" for name in ("table", "folds")]
+    shared = [
+        f"paths.out={material}/run",
+        "model=gru",
+        "++model.network.encoder.d_h=8",
+        f"--config-dir={ROOT}/config",
+    ]
+    command = [sys.executable, "-m", "unrolled", "train", *paths, *first, *shared]
+    process = subprocess.Popen(command, cwd=material, stderr=subprocess.PIPE, text=True)
+    said = ""
+    for line in process.stderr:
+        said += line
+        if line.startswith("epoch   5/"):
+            process.kill()
+            break
+    else:
+        pytest.fail(f"it ended before it could be killed: {said[-2000:]}")
+    process.communicate()
+    done = train(
+        material, "wandb.mode=offline", "train.max_epochs=200", "train.patience=200", "wandb.experiment=null"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "resuming from" in done.stderr
+    wandb = Path(sys.executable).with_name("wandb")
+    (log,) = (material / "wandb").glob("offline-run-*/*.wandb")
+    said = subprocess.run(
+        [wandb, "leet", "inspect", "--json", log], capture_output=True, text=True, check=True
+    ).stdout
+    items = [one["history"]["item"] for one in map(json.loads, said.splitlines()) if one["type"] == "history"]
+    epochs = [item["epoch"] for item in items if "epoch" in item]
+    assert epochs == list(range(len(epochs)))
+    assert any("before_end" in name for name in items[0])

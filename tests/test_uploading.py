@@ -1,0 +1,121 @@
+"""Offline runs reach a server once, whatever happens in between; without one the reason is said at once."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from unrolled.errors import UnrolledError
+from unrolled.uploading import sync
+from wandb_service import KEY, complete, serving
+
+RUN = """
+import os, pathlib, signal, sys
+from unrolled import tracking
+cell = {"data": "demo", "split": "random", "model": "lstm", "fold": 0, "seed": int(sys.argv[2])}
+settings = {"mode": "offline", "project": "unrolled", "experiment": "demo"}
+run = tracking.start(settings, pathlib.Path(sys.argv[1]), {"cell": cell})
+for epoch in range(3):
+    run.log({"epoch": epoch, "val_loss": 0.5 - epoch / 10}, step=epoch)
+if sys.argv[3] == "killed":
+    os.killpg(0, signal.SIGKILL)
+tracking.finish(run, {"test/macro_f1": 0.25})
+"""
+
+pytestmark = pytest.mark.slow
+
+
+def track(folder: Path, seed: int = 2, end: str = "finished") -> None:
+    command = [sys.executable, "-c", RUN, folder, str(seed), end]
+    done = subprocess.run(command, timeout=120, env=os.environ | {"HOME": str(folder)}, start_new_session=True)
+    assert done.returncode == (0 if end == "finished" else -signal.SIGKILL)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A home without any key; wandb may leave what it likes there."""
+    for name in ("WANDB_API_KEY", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def service(home, monkeypatch):
+    with serving() as service:
+        for name, value in service.environment.items():
+            monkeypatch.setenv(name, value)
+        yield service
+
+
+def unrolled_sync(folder: Path, *options: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "unrolled", "sync", folder, *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_what_was_tracked_offline_is_uploaded_once_and_what_was_killed_is_not(service, home):
+    track(home, seed=1)
+    track(home, seed=2)
+    track(home, seed=2, end="killed")
+    first = unrolled_sync(home / "wandb")
+    assert first.returncode == 0, first.stderr
+    assert "2 runs uploaded, 0 were there already, 1 without an end left out" in first.stderr
+    assert len(service.runs) == 2
+    for run in service.runs.values():
+        assert complete(run)
+        assert run.first("groupName") == "demo/random/lstm"
+        assert run.first("tags") == ["demo", "random", "lstm"]
+    service.requests.clear()
+    again = unrolled_sync(home / "wandb")
+    assert again.returncode == 0
+    assert "0 runs uploaded, 2 were there already, 1 without an end left out" in again.stderr
+    assert not service.requests
+
+
+def test_a_server_that_dies_in_the_middle_is_said_and_a_later_sync_goes_on(service, home):
+    track(home)
+    service.dying = True
+    with pytest.raises(UnrolledError, match=r"1 of 1 runs could not be uploaded .*goes on from there"):
+        sync(home / "wandb", stalled=8)
+    assert service.runs  # it came as far as the name
+    assert not any(complete(run) for run in service.runs.values())
+    service.dying = False
+    assert sync(home / "wandb") == {"uploaded": 1, "before": 0, "unfinished": 0}
+    (run,) = service.runs.values()
+    assert complete(run)
+
+
+def test_without_a_key_or_a_server_one_line_says_so_at_once(home, monkeypatch):
+    track(home)
+    began = time.monotonic()
+    keyless = unrolled_sync(home / "wandb")
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    serverless = unrolled_sync(home / "wandb")
+    assert time.monotonic() - began < 60
+    for done, reason in ((keyless, "no API key"), (serverless, "no answer from wandb at http://127.0.0.1:9")):
+        assert done.returncode == 2
+        assert reason in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_refused_key_is_said_though_wandb_itself_leaves_with_status_0(service, home):
+    track(home)
+    service.refused = True
+    refused = unrolled_sync(home / "wandb")
+    assert refused.returncode == 2
+    assert "refuses the API key" in refused.stderr
+    service.refused, service.closed = False, True  # the key is known, and may write nothing
+    closed = unrolled_sync(home / "wandb", "--stalled", "20")
+    assert closed.returncode == 2
+    assert "1 of 1 runs could not be uploaded" in closed.stderr
+    assert not service.runs
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(UnrolledError, match="no such folder"):
+        sync(tmp_path / "wandb")
