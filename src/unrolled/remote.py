@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from unrolled.console import FOLDER, say
+from unrolled.console import FILE, FOLDER, say
 
 
 @click.command()
@@ -33,3 +33,31 @@ def sync(folder: Path, entity: str | None, stalled: float) -> None:
     done = uploading.sync(folder, entity=entity or None, stalled=stalled, progress=meter("uploading: runs"))
     left = f", {done['unfinished']} without an end left out" if done["unfinished"] else ""
     say(f"{done['uploaded']} runs uploaded, {done['before']} were there already{left}")
+
+
+@click.command()
+@click.option("--results", required=True, type=FOLDER, help="results/<experiment>, whose runs are shown.")
+@click.option("--metric", default="macro_f1", show_default=True, help="What the models are compared by.")
+@click.option("--project", default="unrolled", show_default=True, help="The runs' project in wandb.")
+@click.option("--entity", help="User or team whose project it is.  [default: as wandb decides]")
+@click.option("--dry-run", type=FILE, help="Write the specification to this JSON file; asks no server.")
+def dashboard(results: Path, metric: str, project: str, entity: str | None, dry_run: Path | None) -> None:
+    """Build wandb's dashboards of an experiment: a workspace, and a report that compares the models.
+
+    Metric by model with seeds grouped, learning curves, gradient norms before clipping, cost, and leakage. The same
+    command again changes what it saved before.
+
+    \b
+    Example:
+      unrolled dashboard --results results/demo --dry-run dashboards.json
+    """
+    from unrolled import dashboards
+    from unrolled.files import write_json
+
+    shown = dashboards.experiment(results, metric)
+    if dry_run:
+        write_json(dry_run, dashboards.specify(shown, entity or "", project))
+        say(f"wrote {dry_run}")
+        return
+    for what, address in dashboards.save(shown, entity or None, project, results).items():
+        say(f"{what}: {address}")

@@ -1,0 +1,173 @@
+"""wandb's dashboards as code: a workspace and a report of one experiment, built from the runs that it has.
+
+Both are specifications that can be looked at without a server; saving them again changes what was saved before.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unrolled import server
+from unrolled.errors import UnrolledError
+from unrolled.files import read_json, write_json
+
+SAVED = "wandb/dashboards.json"  # below results/<experiment>: what was saved where
+Quantities = list[tuple[str, str]]  # a panel's title and what it shows
+CURVES: Quantities = [("Loss in training", "train_loss"), ("Loss in validation", "val_loss"), ("Learning rate", "lr")]
+NORMS: Quantities = [
+    ("Gradient norm, mean", "grad_norm_mean"),
+    ("Gradient norm, largest", "grad_norm_max"),
+    ("Share of steps clipped to tau", "clipped_share"),
+]
+COSTS: Quantities = [
+    ("Seconds", "cost/seconds"),
+    ("Parameters", "cost/params"),
+    ("Memory, MiB", "cost/peak_memory_mb"),
+]
+LEAKS: Quantities = [
+    ("Share with a relative in another fold", "leakage/share_above"),
+    ("Highest identity across folds", "leakage/max_identity"),
+]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What the dashboards show: an experiment by name, its (data, split) and the metric that ranks."""
+
+    name: str
+    places: list[tuple[str, str]]
+    metric: str
+
+    @property
+    def score(self) -> str:
+        """The metric as the runs have it."""
+        return f"test/{self.metric}"
+
+
+def experiment(results: Path, metric: str) -> Experiment:
+    """The experiment of a folder results/<experiment>. Raises UnrolledError if it has no runs."""
+    found = sorted((results / "runs").glob("*/*/*/*/run.json"))
+    if not found:
+        raise UnrolledError(f"{results}: there are no runs; `snakemake` makes them")
+    return Experiment(results.name, list(dict.fromkeys((p.parts[-5], p.parts[-4]) for p in found)), metric)
+
+
+def specify(shown: Experiment, entity: str, project: str) -> dict[str, Any]:
+    """Workspace and report as JSON, without asking a server; the report's runs are those of its own project."""
+    workspace, report = _workspace(shown, entity, project), _report(shown, entity, project, "")
+    models = {"workspace": workspace._to_model(), "report": report._to_model()}
+    return {name: json.loads(m.model_dump_json(by_alias=True, exclude_none=True)) for name, m in models.items()}
+
+
+def save(shown: Experiment, entity: str | None, project: str, results: Path) -> dict[str, str]:
+    """Save workspace and report on wandb's server, over those saved before; returns their addresses.
+
+    Raises:
+        UnrolledError: no server, no key, no such project yet, or the server does not take them.
+    """
+    owner = entity or server.greet()
+    if not server.has(owner, project):
+        raise UnrolledError(f"wandb has no project {owner}/{project} yet: upload runs first (`snakemake wandb_sync`)")
+    memory = results / SAVED
+    known = read_json(memory) if memory.is_file() else {}
+    before = known.get(f"{owner}/{project}", {})
+    workspace, report = _workspace(shown, owner, project), _report(shown, owner, project, owner)
+    workspace._internal_name, workspace._internal_id = before.get("name", ""), before.get("workspace", "")
+    report.id = before.get("report", "")
+    try:
+        workspace.save()
+        report.save()
+    except Exception as error:  # wandb's own, those of its parser, or of the network
+        raise UnrolledError(
+            f"wandb does not take the dashboards ({str(error).splitlines()[0]}); if they were deleted there, "
+            f"delete {memory}"
+        ) from error
+    now = {"name": workspace._internal_name, "workspace": workspace._internal_id, "report": report.id}
+    write_json(memory, known | {f"{owner}/{project}": now})
+    return {"workspace": workspace.url, "report": report.url}
+
+
+def _workspace(shown: Experiment, entity: str, project: str) -> Any:
+    """Every panel groups the runs of a cell: its folds and seeds are one line with its spread."""
+    import wandb_workspaces.workspaces as ws
+
+    sections = {
+        "Metric by model": _bars([(shown.score, shown.score)], "Group"),
+        "Learning curves": _lines(CURVES),
+        "Gradient norms before clipping": _lines(NORMS),
+        "Cost": _bars(COSTS, "Group"),
+        "Leakage": _bars(LEAKS, "config.cell.split"),
+    }
+    return _named(
+        ws.Workspace(
+            entity=entity,
+            project=project,
+            name=f"unrolled: {shown.name}",
+            sections=[ws.Section(name=name, panels=panels, is_open=True) for name, panels in sections.items()],
+            settings=ws.WorkspaceSettings(max_runs=100),
+            runset_settings=ws.RunsetSettings(
+                filters=_filter(experiment=shown.name),
+                pinned_columns=[f"summary:{name}" for name in (shown.score, "leakage/share_above", "cost/seconds")],
+            ),
+        ),
+        shown.name,
+    )
+
+
+def _report(shown: Experiment, entity: str, project: str, owner: str) -> Any:
+    """One grid a data set and split: its models side by side; first what each split leaks."""
+    import wandb_workspaces.reports.v2 as wr
+
+    def grid(panels: list[Any], **cell: str) -> Any:
+        runs = wr.Runset(
+            entity=owner,
+            project=project if owner else "",
+            name="runs",
+            filters=_filter(experiment=shown.name, **{f"cell.{axis}": name for axis, name in cell.items()}),
+        )
+        return wr.PanelGrid(runsets=[runs], panels=panels)
+
+    blocks = [wr.H1("Leakage"), wr.P("What the certificate of each split found between its folds.")]
+    for data in dict.fromkeys(data for data, _ in shown.places):
+        blocks += [wr.H2(data), grid(_bars(LEAKS, "config.cell.split"), data=data)]
+    for data, split in shown.places:
+        panels = [
+            *_bars([(shown.score, shown.score), *COSTS], "config.cell.model"),
+            *_lines([*CURVES[:2], *NORMS[:1]]),
+        ]
+        blocks += [wr.H1(f"{data}, split {split}"), grid(panels, data=data, split=split)]
+    title, what = f"unrolled: {shown.name}", "Models compared by split; bars and bands are over folds and seeds."
+    return _named(wr.Report(entity=entity, project=project, title=title, description=what, blocks=blocks), shown.name)
+
+
+def _bars(quantities: Quantities, by: str) -> list[Any]:
+    """Means of the runs that have one value of `by`, with their standard deviation."""
+    import wandb_workspaces.reports.v2 as wr
+
+    how: dict[str, Any] = {"groupby": by, "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
+    return [wr.BarPlot(title=title, metrics=[key], max_bars_to_show=50, **how) for title, key in quantities]
+
+
+def _lines(quantities: Quantities) -> list[Any]:
+    """Curves over epochs, one a cell."""
+    import wandb_workspaces.reports.v2 as wr
+
+    how: dict[str, Any] = {"groupby": "Group", "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
+    return [wr.LinePlot(title=title, x="epoch", y=[key], max_runs_to_show=100, **how) for title, key in quantities]
+
+
+def _filter(**wanted: str) -> str:
+    return " and ".join(f"Config('{key}') = '{value}'" for key, value in wanted.items())
+
+
+def _named(built: Any, seed: str) -> Any:
+    """Panels and run sets under names that do not change from one call to the next; wandb draws them at random."""
+    parts = [panel for section in getattr(built, "sections", []) for panel in section.panels]
+    for block in getattr(built, "blocks", []):
+        parts += [*getattr(block, "runsets", []), *getattr(block, "panels", [])]
+    for i, part in enumerate(parts):
+        part._id = f"{seed.lower()}{i}"
+    if hasattr(built, "_internal_runset_id"):
+        built._internal_runset_id = f"{seed.lower()}runs"
+    return built

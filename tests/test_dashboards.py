@@ -1,0 +1,88 @@
+"""Dashboards as code: a specification without a server, and with one a workspace and a report that are saved once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from unrolled.files import write_json
+from wandb_service import serving
+
+
+@pytest.fixture
+def results(tmp_path):
+    """The folder of an experiment with runs of two data sets under two splits."""
+    for data, split in (("a", "random"), ("a", "homology30"), ("b", "random")):
+        write_json(tmp_path / "mine" / "runs" / data / split / "lstm" / "fold0-seed0" / "run.json", {})
+    return tmp_path / "mine"
+
+
+def dashboard(results: Path, *options: str, **environment: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "unrolled", "dashboard", "--results", results, "--metric", "mcc", *options]
+    env = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")} | {"HOME": str(results)} | environment
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=180)
+
+
+def titles(panels: list[dict]) -> list[str]:
+    return [panel["config"]["chartTitle"] for panel in panels]
+
+
+def test_a_dry_run_writes_the_specification_and_asks_nobody(results, tmp_path):
+    done = dashboard(results, "--dry-run", str(tmp_path / "spec.json"), WANDB_BASE_URL="http://127.0.0.1:9")
+    assert done.returncode == 0, done.stderr
+    spec = json.loads((tmp_path / "spec.json").read_text())
+    section = spec["workspace"]["spec"]["section"]
+    panels = {one["name"]: one["panels"] for one in section["panelBankConfig"]["sections"]}
+    assert titles(panels["Metric by model"]) == ["test/mcc"]
+    assert (
+        panels["Metric by model"][0]["config"]["groupBy"] == "group"
+    )  # data/split/model: seeds and folds are one bar
+    assert titles(panels["Gradient norms before clipping"])[0] == "Gradient norm, mean"
+    assert {"Learning curves", "Cost", "Leakage"} < set(panels)
+    assert panels["Leakage"][0]["config"]["metrics"] == ["leakage/share_above"]
+    grids = [block["metadata"] for block in spec["report"]["spec"]["blocks"] if block["type"] == "panel-grid"]
+    filters = [[leaf["value"] for leaf in grid["runSets"][0]["filters"]["filters"]] for grid in grids]
+    cells = [["mine", "a", "homology30"], ["mine", "a", "random"], ["mine", "b", "random"]]
+    assert filters == [["mine", "a"], ["mine", "b"], *cells]
+    assert grids[2]["panelBankSectionConfig"]["panels"][0]["config"]["groupBy"] == "cell.value.model"
+    again = dashboard(results, "--dry-run", str(tmp_path / "again.json"))
+    assert again.returncode == 0
+    assert (tmp_path / "again.json").read_bytes() == (tmp_path / "spec.json").read_bytes()
+
+
+@pytest.mark.slow
+def test_workspace_and_report_are_saved_and_saved_again_over_themselves(results):
+    with serving() as service:
+        early = dashboard(results, **service.environment)
+        assert early.returncode == 2
+        assert "no project lab/unrolled yet" in early.stderr
+        service.projects.add("unrolled")
+        for _ in range(2):
+            done = dashboard(results, **service.environment)
+            assert done.returncode == 0, done.stderr
+            assert f"workspace: {service.address}/lab/unrolled?nw=" in done.stderr
+            assert f"report: {service.address}/lab/unrolled/reports/" in done.stderr
+            saved = {view["type"]: view for view in service.views.values()}
+            assert sorted(saved) == ["project-view", "runs"]
+            assert len(service.views) == 2
+        assert saved["runs"]["displayName"] == "unrolled: mine"
+        assert '"leakage/share_above"' in saved["project-view"]["spec"]
+        assert '"test/mcc"' in saved["runs"]["spec"]
+        assert {view["entityName"] for view in saved.values()} == {"lab"}
+
+
+@pytest.mark.slow
+def test_without_a_server_one_line_says_so(results):
+    done = dashboard(results, WANDB_API_KEY="0" * 40, WANDB_BASE_URL="http://127.0.0.1:9")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "no answer from wandb at http://127.0.0.1:9" in done.stderr
+
+
+def test_an_experiment_without_runs_is_said(tmp_path):
+    done = dashboard(tmp_path / "none", "--dry-run", str(tmp_path / "spec.json"))
+    assert done.returncode == 2
+    assert "there are no runs" in done.stderr
