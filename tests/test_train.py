@@ -366,7 +366,7 @@ def modules_after(statement: str) -> set[str]:
 
 HEAVY = {"torch", "lightning", "hydra", "wandb", "sklearn", "snakemake"}
 BARRED = {
-    "cli cards fetch files deferred tracking": {*HEAVY, "numpy", "pandas"},
+    "cli cards fetch files deferred tracking server uploading dashboards remote": {*HEAVY, "numpy", "pandas"},
     "table tasks inputs series formats series_formats fasta_format records reading": HEAVY,
     "simulate split homology copies answers puzzles": HEAVY,
     "evaluate scoring metrics number_metrics position_metrics sequence_metrics weighted thresholds": HEAVY,

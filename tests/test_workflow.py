@@ -20,6 +20,7 @@ import yaml
 from series_fixture import CARD, stays, write_long
 from uniprot_service import MIRROR, Entry, serve, service, status, swissprot, written, yeast
 from unrolled.simulate import simulate
+from wandb_service import serving
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -129,6 +130,29 @@ def test_no_cluster_spans_two_folds(finished):
 def test_wandb_has_one_offline_run_per_cell(finished):
     runs = pd.read_csv(finished / "results/demo/tables/runs.csv")
     assert len(list((finished / "results/demo/wandb").glob("offline-run-*"))) == len(runs)
+
+
+def test_what_wandb_recorded_is_uploaded_when_it_is_asked_for(tmp_path):
+    project = copy_project(tmp_path)
+    make_small(project)
+    matrix = {"data": ["demo"], "split": ["random"], "model": ["majority", "rnn"], "fold": [0], "seed": [0]}
+    kept = {"mode": "offline", "project": "mine", "entity": "lab", "artifacts": ["certificate"]}
+    edit(project / "config/config.yaml", matrix=matrix, wandb=kept)
+    with serving() as server:
+        environment = os.environ | server.environment | {"HOME": str(tmp_path)}
+        done = snakemake(project, "wandb_sync", env=environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "2 runs uploaded, 0 were there already" in done.stderr
+        assert {run.first("jobType") for run in server.runs.values()} == {"train", "baseline"}
+        for run in server.runs.values():
+            assert run.complete
+            assert (run.first("entity"), run.first("project")) == ("lab", "mine")
+            assert run.summary["leakage/share_above"] > 0
+        assert server.artifacts["certificate-demo-random"]["committed"]
+        server.requests.clear()
+        again = snakemake(project, "wandb_sync", env=environment)
+        assert "0 runs uploaded, 2 were there already" in again.stderr
+        assert not server.requests
 
 
 def test_a_second_run_has_nothing_to_do(finished):
