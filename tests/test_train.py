@@ -20,6 +20,7 @@ from unrolled import table as tables
 from unrolled.baselines import BASELINES
 from unrolled.baselines import run as run_baseline
 from unrolled.cards import Deck, cells, misfit, read_yaml
+from unrolled.checkpoints import Checkpoints
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
 from unrolled.objectives import OBJECTIVES, UNKNOWN
@@ -161,8 +162,8 @@ def test_checkpoints_of_other_settings_are_not_resumed(material, tmp_path):
     checkpoints = trained(material, tmp_path / "run") / "checkpoints"
     (checkpoints / "best.ckpt").rename(checkpoints / "last.ckpt")
     identity = (checkpoints / "fingerprint").read_text()
-    assert train.resumable(checkpoints, identity) == checkpoints / "last.ckpt"
-    assert train.resumable(checkpoints, "another") is None
+    assert Checkpoints(checkpoints, identity).last == checkpoints / "last.ckpt"
+    assert Checkpoints(checkpoints, "another").last is None
     assert not list(checkpoints.glob("*.ckpt"))
 
 

@@ -76,6 +76,7 @@ class SortedBatches(Sampler[list[int]]):
 
     def __init__(self, lengths: Tensor, size: int, tokens: int, *, shuffle: bool, seed: int = 0):
         self.lengths, self.shuffle, self.seed, self.epoch = lengths.numpy(), shuffle, seed, 0
+        self.start = 0  # batches that the next iteration leaves out
         # Jitter brings to a place in the order a sequence at most this much longer than the one that belongs there.
         longer = (1 + self.JITTER) / (1 - self.JITTER) if shuffle else 1.0
         self.borders = _borders(np.sort(self.lengths) * longer, size, tokens)
@@ -88,7 +89,9 @@ class SortedBatches(Sampler[list[int]]):
         rng = np.random.default_rng([self.seed, self.epoch])
         jitter = rng.uniform(1 - self.JITTER, 1 + self.JITTER, len(self.lengths)) if self.shuffle else 1.0
         batches = np.split(np.argsort(self.lengths * jitter, kind="stable"), self.borders)
-        for i in rng.permutation(len(batches)) if self.shuffle else range(len(batches)):
+        order = rng.permutation(len(batches)) if self.shuffle else range(len(batches))
+        start, self.start = self.start, 0
+        for i in order[start:]:
             yield batches[i].tolist()
 
     def __len__(self) -> int:
@@ -105,7 +108,26 @@ def _borders(lengths: NDArray[np.floating], size: int, tokens: int) -> list[int]
     return borders
 
 
-def loader(data: Encoded, size: int, tokens: int, *, shuffle: bool, seed: int = 0) -> "DataLoader[Batch]":
+class Loader(DataLoader[Batch]):
+    """Gives whole batches; Lightning asks where in an epoch it is, and lets it go on there in a resumed run."""
+
+    sampler: SortedBatches
+    given = 0  # batches of the epoch so far
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        self.given = self.sampler.start
+        for batch in super().__iter__():
+            self.given += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"given": self.given}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.sampler.start = state_dict["given"] % len(self.sampler)
+
+
+def loader(data: Encoded, size: int, tokens: int, *, shuffle: bool, seed: int = 0) -> Loader:
     """A DataLoader whose every item is a whole `Batch`."""
     batches = SortedBatches(data.lengths, size, tokens, shuffle=shuffle, seed=seed)
-    return DataLoader(data, sampler=batches, batch_size=None)
+    return Loader(data, sampler=batches, batch_size=None)

@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from unrolled.errors import UnrolledError
+from unrolled.targets import check_text
 
 AXES = ("data", "split", "model")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -97,6 +98,7 @@ class Deck:
     def card(self, axis: str, name: str) -> Card:
         """Read and check a card. Raises UnrolledError naming the file, the key and the remedy."""
         path = self.path(axis, name)
+        check_text(path)
         card: Card = self.check(read_yaml(path), axis, path)
         return card
 

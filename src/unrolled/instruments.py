@@ -3,6 +3,7 @@
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from unrolled import diagnostics
@@ -28,12 +29,13 @@ class Instruments(Callback):
         self.tally = diagnostics.Tally()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
+        return {"rows": self.rows, "tally": {key: torch.from_numpy(sums) for key, sums in self.tally.sums.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = state_dict["rows"]
         for row in filter(_is_scalar, self.rows):
             self.tracker.recall({_name(row): row["value"]}, step=row["epoch"])
+        self.tally.sums.update({key: sums.numpy() for key, sums in state_dict["tally"].items()})
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from unrolled import inputs, questions, runs, train
+from unrolled import checkpoints, inputs, questions, runs, train
 from unrolled import table as tables
 from unrolled.answers import Decoded
 from unrolled.batching import Encoded, following, loader
@@ -45,8 +45,7 @@ class Predictor:
         reading = inputs.of(config["data"]).recall(record.get("reading", {}))
         material = runs.Material({}, record["classes"], record["task"], 0, scale, reading, record.get("longest"))
         training = Training(train.build(config, material), record["task"], config["train"], record["seed"])
-        state = torch.load(best, weights_only=True, map_location="cpu")
-        training.load_state_dict(state["state_dict"])
+        training.load_state_dict(checkpoints.read(best)["state_dict"])
         thresholds = evaluate(run / "predictions.parquet", run / "run.json")["thresholds"]
         return cls(training, reading, record, thresholds, _trained_on(record))
 

@@ -45,8 +45,21 @@ class Training(L.LightningModule):
         self.sums: dict[str, tuple[Any, int]] = {}  # over the epoch's batches so far, and how many terms these are
         self.diverged = False
 
-    def on_train_epoch_start(self) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["epoch_so_far"] = {"norms": self.norms, "sums": self.sums}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.norms, self.sums = (checkpoint["epoch_so_far"][name] for name in ("norms", "sums"))
+
+    def on_train_epoch_end(self) -> None:
+        """Here, and not by Lightning after its hooks: a checkpoint of this epoch's end must hold what it brings."""
         self.norms = []
+        plateau = self.lr_schedulers()
+        assert isinstance(plateau, torch.optim.lr_scheduler.ReduceLROnPlateau)
+        plateau.step(self.trainer.callback_metrics["val_loss"])
+
+    def lr_scheduler_step(self, *_: Any) -> None:
+        """Nothing: `on_train_epoch_end` has done it."""
 
     def training_step(self, batch: Batch) -> Tensor:
         # Seeding every step makes a resumed run draw what the undisturbed one drew.
@@ -100,19 +113,21 @@ class History(Callback):
     def __init__(self, n_tokens: int, tracker: Tracker):
         self.n_tokens, self.rows = n_tokens, list[dict[str, float]]()
         self.started = self.trained = 0.0  # when the epoch began, and when its last training step had been made
+        self.elapsed = 0.0  # seconds that an interrupted run had spent on the epoch
         self.norms: list[list[float]] = []  # of each epoch, of each step, before clipping
         self.tracker = tracker
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "norms": self.norms}
+        return {"rows": self.rows, "norms": self.norms, "elapsed": time.perf_counter() - self.started}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows, self.norms = state_dict["rows"], state_dict["norms"]
+        self.rows, self.norms, self.elapsed = (state_dict[name] for name in ("rows", "norms", "elapsed"))
         for row in self.rows:
             self.tracker.recall(row, step=int(row["epoch"]))
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.started = time.perf_counter()  # Lightning skips on_train_epoch_start of a resumed epoch
+        # Lightning skips on_train_epoch_start of an epoch that is gone on with.
+        self.started = time.perf_counter() - self.elapsed
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started = time.perf_counter()
@@ -139,6 +154,7 @@ class History(Callback):
         }
         self.rows.append(row)
         self.norms.append(pl_module.norms)
+        self.started = time.perf_counter()
         print(_line(row, pl_module.recipe["max_epochs"]), file=sys.stderr, flush=True)
         if keeps_clipping([r["clipped_share"] for r in self.rows], pl_module.recipe["clip_norm"]):
             print(f"warning: {CLIPPING}", file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ import platform
 import sys
 import time
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,15 @@ import numpy as np
 import pandas as pd
 import torch
 from hydra.core.hydra_config import HydraConfig
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from unrolled import kernel, runs
+from unrolled import kernel, runs, targets
 from unrolled.batching import Encoded, following, loader
+from unrolled.cards import AXES
+from unrolled.checkpoints import Checkpoints, Files
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
 from unrolled.files import atomic, sha256
@@ -47,18 +51,6 @@ def fingerprint(config: dict[str, Any]) -> str:
     content = [sha256(config["paths"][name]) for name in ("table", "folds")]
     text = json.dumps([settings, content, runs.versions()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def resumable(checkpoints: Path, identity: str) -> Path | None:
-    """The last checkpoint of the very same run; checkpoints of any other run are removed."""
-    label, last = checkpoints / "fingerprint", checkpoints / "last.ckpt"
-    if last.is_file() and label.is_file() and label.read_text() == identity:
-        return last
-    for stale in checkpoints.glob("*.ckpt"):
-        stale.unlink()
-    with atomic(label) as tmp:
-        tmp.write_text(identity)
-    return None
 
 
 def train(config: dict[str, Any]) -> None:
@@ -85,17 +77,16 @@ def train(config: dict[str, Any]) -> None:
     )
     batches = loaders(config, material)
     training = Training(build(config, material), material.task, recipe, config["cell"]["seed"])
-    last = resumable(out / "checkpoints", fingerprint(config))
-    _say_start(config, material, training.network, last)
+    checkpoints = Checkpoints(out / "checkpoints", fingerprint(config))
+    _say_start(config, material, training.network, checkpoints.last)
     tracker = Tracker(config["wandb"], Path(config["paths"]["wandb"]), config)
     history = History(int(batches["train"].dataset.lengths.sum()), tracker)
     instruments = Instruments(recipe["instruments"], tracker)
-    trainer = _trainer(out, recipe, [history, instruments])
-    # weights_only=False: our own checkpoint, written in this very folder
-    trainer.fit(training, batches["train"], batches["validation"], ckpt_path=last, weights_only=False)
+    trainer = _trainer(recipe, [history, instruments, checkpoints])
+    trainer.fit(training, batches["train"], batches["validation"], ckpt_path=checkpoints.last, weights_only=True)
     if training.diverged and len(history.rows) < 2:
         raise UnrolledError(f"{out}: {DIVERGED}")
-    state = torch.load(out / "checkpoints" / "best.ckpt", weights_only=True, map_location="cpu")
+    state = checkpoints.keep_best()
     training.load_state_dict(state["state_dict"])
     answers = {name: predict(training, batches[name], material.scale) for name in runs.PARTS[1:]}
     runs.write_predictions(out / "predictions.parquet", material, answers)
@@ -113,7 +104,8 @@ def train(config: dict[str, Any]) -> None:
         epochs=len(history.rows),
         best_epoch=int(state["epoch"]),
         tokens_per_second=float(np.median([row["tokens_per_second"] for row in history.rows])),
-        resumed=last is not None,
+        resumed=checkpoints.last is not None,
+        damaged=checkpoints.damaged,
         stopped=_why_stopped(training, history),
         device=str(trainer.strategy.root_device),
     )
@@ -121,7 +113,7 @@ def train(config: dict[str, Any]) -> None:
     tracker.finish(
         out, evaluate(out / "predictions.parquet", out / "run.json"), Path(certificate) if certificate else None
     )
-    (out / "checkpoints" / "last.ckpt").unlink()  # finished: nothing to resume
+    checkpoints.finish()
 
 
 def loaders(config: dict[str, Any], material: runs.Material) -> dict[str, Any]:
@@ -138,16 +130,17 @@ def loaders(config: dict[str, Any], material: runs.Material) -> dict[str, Any]:
     return found
 
 
-def _trainer(out: Path, recipe: dict[str, Any], callbacks: list[Callback]) -> L.Trainer:
-    folder = out / "checkpoints"
-    best = ModelCheckpoint(folder, "best", monitor="val_loss", save_last=True, enable_version_counter=False)
+def _trainer(recipe: dict[str, Any], callbacks: list[Callback]) -> L.Trainer:
     return L.Trainer(
         max_epochs=recipe["max_epochs"],
         accelerator="auto",
         devices=1,
         benchmark=False,  # deterministic, with `repeatable`
         logger=False,
-        callbacks=[*callbacks, best, Stopping("val_loss", patience=recipe["patience"])],
+        callbacks=[*callbacks, Stopping("val_loss", patience=recipe["patience"])],
+        # One process, whatever it is in: under Slurm, Lightning would look for others and requeue the job itself.
+        plugins=[Files(), LightningEnvironment()],
+        enable_checkpointing=True,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -161,9 +154,13 @@ def _write_csv(path: Path, rows: list[dict[str, Any]], columns: list[str] | None
 
 
 def build(config: dict[str, Any], material: runs.Material) -> nn.Module:
-    """The network of a model card; what it reads, its outputs and where they stand come from the data."""
+    """The network of a model card; what it reads, its outputs and where they stand come from the data.
+
+    Raises UnrolledError for a card, or a run's record, that names anything but a network of this project.
+    """
     assert material.reading is not None
     sizes = material.reading.sizes
+    targets.check(config["model"]["network"], f"model '{config['cell']['model']}': network")
     network: nn.Module = hydra.utils.instantiate(
         config["model"]["network"],
         **sizes,
@@ -235,13 +232,24 @@ def main(cfg: DictConfig) -> None:
     train(config)
 
 
+def _check_cards(overrides: list[str]) -> None:
+    """Before Hydra composes them: all cards of the folders it would look into."""
+    after = [new for old, new in pairwise(overrides) if old in ("--config-dir", "-cd")]
+    named = [o.partition("=")[2] for o in overrides if o.startswith(("--config-dir=", "-cd="))]
+    folder = Path((after + named or ["config"])[-1])
+    for card in (card for axis in AXES for card in (folder / axis).glob("*.yaml")):
+        targets.check_text(card)
+
+
 def run(overrides: list[str]) -> None:
     """Compose the config from Hydra overrides and train; what `unrolled train` calls."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # hardware it looked for, advertisements
     warnings.filterwarnings("ignore", ".*num_workers.*")  # the data lie in memory: workers would only copy them
     warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # checkpoints to resume from
+    warnings.filterwarnings("ignore", ".*`srun` command.*")  # one process is meant
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")  # Lightning under a newer torch
+    _check_cards(overrides)
     sys.argv = ["unrolled train", *overrides]
     if not any(o.startswith(("--config-dir", "-cd")) for o in overrides):
         sys.argv += ["--config-dir", str(Path("config").resolve())]

@@ -12,6 +12,8 @@ rule train:
         recipe="config/train.yaml",
         code=code(
             "train",
+            "checkpoints",
+            "targets",
             "recipe",
             "instruments",
             "diagnostics",

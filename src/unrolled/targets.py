@@ -1,0 +1,62 @@
+"""What a card may do to Hydra: name networks of this project, and nothing else that would run.
+
+A card is data, from whomever it comes. Hydra would call whatever a `_target_` names, with arguments of the card's
+own, and a card could put itself elsewhere in Hydra's configuration or read the environment through `${...}`.
+"""
+
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from unrolled.errors import UnrolledError
+
+MODULES = ("unrolled.",)  # where a network may be defined; a package of one's own is added here, and in the schema
+NAME = re.compile(r"[a-z_]+(\.[a-z_0-9]+)+\.[A-Z]\w*")  # module.Class
+HYDRA = {"_target_", "_partial_"}  # of Hydra's words, those that a card may say
+REACHING = re.compile(r"^\s*#\s*@package\b", re.MULTILINE)
+
+
+def check_text(path: Path) -> None:
+    """Raise UnrolledError for a card that reaches out of its place in Hydra's configuration, or interpolates."""
+    text = path.read_text(encoding="utf-8")
+    if REACHING.search(text):
+        raise UnrolledError(f"{path}: a card may not say `# @package`: remove that line")
+    if "${" in text:
+        raise UnrolledError(f"{path}: a card may not refer to anything by `${{...}}`: write the value itself")
+
+
+def check(network: Any, where: str) -> None:
+    """Raise UnrolledError, naming key and target, unless all that Hydra would call are networks of `MODULES`."""
+    for key, name, value in _words(network, where):
+        if name == "_target_" and not _is_network(value):
+            allowed = ", ".join(f"{module}*" for module in MODULES)
+            raise UnrolledError(f"{key}: {value!r} is not allowed: a card may name networks of {allowed} alone")
+        if name.startswith("_") and name.endswith("_") and name not in HYDRA:
+            raise UnrolledError(f"{key} is not allowed: a card may say {' and '.join(sorted(HYDRA))} alone")
+
+
+def _words(value: Any, where: str) -> Iterator[tuple[str, str, Any]]:
+    """(path, key, value) of everything inside, however deep."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield f"{where}.{name}", str(name), inner
+            yield from _words(inner, f"{where}.{name}")
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _words(inner, f"{where}[{place}]")
+
+
+def _is_network(name: Any) -> bool:
+    """Whether a name is that of a class of networks, defined in the very module that it names."""
+    from torch import nn
+
+    if not (isinstance(name, str) and NAME.fullmatch(name) and name.startswith(MODULES)):
+        return False
+    module, _, last = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), last, None)
+    except ImportError:
+        return False
+    return isinstance(found, type) and issubclass(found, nn.Module) and found.__module__ == module
