@@ -16,7 +16,10 @@ from typing import BinaryIO
 
 from unrolled.errors import UnrolledError
 
-DAMAGE = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, OSError)
+DAMAGE = (
+    *(tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, OSError),
+    *(RuntimeError, NotImplementedError),  # zipfile's words for a password, and for a compression it does not know
+)
 
 
 def members(archive: Path, pattern: str) -> list[Path]:
@@ -43,13 +46,18 @@ def is_archive(path: Path) -> bool:
 
 
 def opened(path: Path) -> BinaryIO:
-    """A file, or a member of an archive, for reading bytes. Raises OSError as `open` does."""
+    """A file, or a member of an archive, for reading bytes.
+
+    Raises OSError as `open` does, and UnrolledError for a member that is damaged or locked by a password.
+    """
     archive = next((parent for parent in path.parents if parent.is_file()), None)
     if archive is None:
         return path.open("rb")
     name = path.relative_to(archive).as_posix()
-    walk = _walk(archive, archive.stat().st_mtime_ns)
-    content = walk.find(name)
+    try:
+        content = _walk(archive, archive.stat().st_mtime_ns).find(name)
+    except DAMAGE as error:
+        raise UnrolledError(f"{archive}: {name} in it cannot be read ({error}). Fetch it again.") from None
     if content is None:
         raise FileNotFoundError(2, "No such member of the archive", str(path))
     return io.BytesIO(content)

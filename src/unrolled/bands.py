@@ -15,7 +15,7 @@ from unrolled.bootstrap import TestSet, bootstrap
 from unrolled.compare import MODEL, TESTED, Run, cells, summary_table, test_part
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import point, read_run, require, score
-from unrolled.files import atomic, read_json
+from unrolled.files import atomic, read_json, read_parquet
 from unrolled.results import BANDS
 from unrolled.series import COPY
 
@@ -42,7 +42,7 @@ def write(
     Raises:
         UnrolledError: a test sequence that an identity.parquet lacks.
     """
-    read = {place: pd.read_parquet(path).set_index("id") for place, path in identities.items()}
+    read = {place: read_parquet(path).set_index("id") for place, path in identities.items()}
     audited = {place: frame for place, frame in read.items() if not (frame["definition"] == COPY).any()}
     near = {place: frame["max_identity"] for place, frame in audited.items()}
     definitions = {place: frame["definition"].iloc[0] for place, frame in audited.items()}

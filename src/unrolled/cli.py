@@ -10,6 +10,17 @@ from unrolled import __version__, remote, standalone, steps
 from unrolled.console import fail
 from unrolled.errors import UnrolledError
 
+FULL = "the disk is full ({}): free some space, or set TMPDIR elsewhere"
+MENDED = {  # what the system refuses, and what helps
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL.replace("the disk is full", "your quota of the disk is used up"),
+    errno.EFBIG: "{} would become larger than is allowed: see `ulimit -f`",
+    errno.EROFS: "{} cannot be written, its file system is read-only: mount it writable, or write elsewhere",
+    errno.EACCES: "{}: permission denied: mend the rights of file or folder, or write elsewhere",
+    errno.EPERM: "{}: not permitted: mend the rights of file or folder, or write elsewhere",
+    errno.EIO: "{}: the disk failed to read or write: see the system's log, and use another disk",
+}
+
 
 class InOrder(click.Group):
     """Lists the commands in the order of the workflow, not of the alphabet."""
@@ -48,6 +59,7 @@ def main() -> None:
     except UnrolledError as error:
         fail(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        remedy = MENDED.get(error.errno or 0)
+        if remedy is None:
             raise
-        fail(f"the disk is full ({error.filename or 'temporary files'}): free some space, or set TMPDIR elsewhere")
+        fail(remedy.format(error.filename or "temporary files"))

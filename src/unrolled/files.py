@@ -7,7 +7,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from unrolled.errors import UnrolledError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AGAIN = "remove it, and run the step that writes it again"
 
 
 @contextmanager
@@ -28,6 +35,9 @@ def atomic(path: Path | str) -> Iterator[Path]:
         yield tmp
         tmp.chmod(0o666 & ~_umask())
         tmp.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say whose
+        raise
     finally:
         tmp.unlink(missing_ok=True)
 
@@ -46,8 +56,23 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file written by `write_json`."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a JSON file written by `write_json`. Raises UnrolledError for one that is damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:  # UnicodeDecodeError is one, too
+        raise UnrolledError(f"{path} is cut off or damaged ({error}): {AGAIN}") from None
+
+
+def read_parquet(path: Path | str) -> "pd.DataFrame":
+    """Read a Parquet file. Raises UnrolledError for one that is damaged, and OSError where there is none."""
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
+        raise UnrolledError(f"{path} is cut off or damaged ({error}): {AGAIN}") from None
 
 
 def source_of(path: Path) -> Path:

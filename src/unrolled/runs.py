@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from unrolled import inputs
 from unrolled import table as tables
 from unrolled.errors import UnrolledError
-from unrolled.files import atomic, write_json
+from unrolled.files import atomic, read_parquet, write_json
 from unrolled.inputs import Reading
 from unrolled.tasks import Task, named, of
 
@@ -83,7 +83,7 @@ def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
     Raises:
         UnrolledError: the folds belong to another table, or the training part holds nothing to tell apart.
     """
-    sequences, placed = tables.read(table), pd.read_parquet(folds)
+    sequences, placed = tables.read(table), read_parquet(folds)
     lost = sequences["id"][~sequences["id"].isin(placed["id"])]
     if len(lost):
         raise UnrolledError(f"{folds}: sequence '{lost.iloc[0]}' of {table} is in no fold; build the split again")

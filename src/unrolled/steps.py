@@ -140,14 +140,13 @@ def folds(
     out: Path,
 ) -> None:
     """Assign whole groups to balanced folds."""
-    import pandas as pd
-
     from unrolled import split
     from unrolled import table as tables
+    from unrolled.files import read_parquet
 
     frame, card, task = tables.read(table), read_yaml(split_card), read_yaml(data_card)["task"]
-    groups = pd.read_parquet(clusters) if clusters else None
-    edges = pd.read_parquet(neighbours) if neighbours else None
+    groups = read_parquet(clusters) if clusters else None
+    edges = read_parquet(neighbours) if neighbours else None
     made = split.make(frame, card, task, clusters=groups, neighbours=edges, threads=threads)
     said = {"data": data_card.stem, "split": split_card.stem} | made.facts
     split.write(out, made, said)
@@ -172,13 +171,12 @@ def certify(
     All pairs across folds are aligned if that fits the budget; else those that a sensitive search proposes,
     and a random sample of the others. Numeric series are compared for exact copies, and groups for being whole.
     """
-    import pandas as pd
-
     from unrolled import audit, inputs
     from unrolled import table as tables
+    from unrolled.files import read_parquet
     from unrolled.progress import meter
 
-    made, card = audit.folded(tables.read(table), pd.read_parquet(folds)), read_yaml(data_card)
+    made, card = audit.folded(tables.read(table), read_parquet(folds)), read_yaml(data_card)
     effort = {"budget": 60 * minutes, "threads": threads, "progress": meter("certify: pairs"), "say": say}
     certificate, nearest = inputs.of(card).certify(made, card, read_yaml(split_card), **effort)
     names = {"data": data_card.stem, "split": split_card.stem}
