@@ -18,6 +18,7 @@ from unrolled.archives import members
 from unrolled.errors import UnrolledError, refuse
 from unrolled.fasta_format import FILE, accession, fields_of, in_fasta, joined, read_fasta, separator_of
 from unrolled.files import atomic, read_json, source_of, write_json
+from unrolled.formulas import harmless
 from unrolled.reading import csv_columns, csv_rows, fasta_blocks
 from unrolled.records import Card, Record, spelled
 from unrolled.series import PREFIX, TIME
@@ -51,7 +52,7 @@ def build(
     """Read the raw files of data card `name`; write table, excluded.csv and summary.json, each atomically."""
     table, excluded = read(card, name, files)
     with atomic(out_excluded) as tmp:
-        excluded.to_csv(tmp, index=False, lineterminator="\n", encoding="utf-8")
+        harmless(excluded).to_csv(tmp, index=False, lineterminator="\n", encoding="utf-8")
     sources = [read_json(path) for path in map(source_of, files) if path.is_file()]
     write_json(out_summary, tables.summary(table, excluded, card, name) | {"sources": sources})
     tables.write(out_table, table)

@@ -15,6 +15,7 @@ from unrolled.disjoint import Split, disjoint, warnings
 from unrolled.errors import refuse
 from unrolled.fasta import guess_alphabet, read_fasta
 from unrolled.files import atomic, write_json
+from unrolled.formulas import REMEDY, is_formula
 from unrolled.neighbours import BUDGET, neighbours
 from unrolled.progress import meter
 from unrolled.tasks import named
@@ -41,6 +42,10 @@ class Request:
 def read(path: Path, labels: Path | None, request: Request) -> tuple[pd.DataFrame, str]:
     """The sequences by id, checked, and their alphabet. Raises UnrolledError naming file and line."""
     frame = read_fasta(path, labels, request.alphabet)
+    computed = frame["id"].map(is_formula).astype(bool)
+    refuse(
+        "ids that a spreadsheet would compute", frame["id"][computed] + " (" + frame["where"][computed] + ")", REMEDY
+    )
     again = frame["id"].duplicated()
     refuse(
         "ids that occur twice",

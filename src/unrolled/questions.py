@@ -12,6 +12,7 @@ from unrolled.archives import is_archive, members
 from unrolled.errors import UnrolledError
 from unrolled.fasta import guess_alphabet, identifier
 from unrolled.formats import FORMATS
+from unrolled.formulas import REMEDY, is_formula
 from unrolled.inputs import Letters
 from unrolled.reading import fasta_blocks
 
@@ -64,7 +65,9 @@ class Records:
                     fault = f"letter {hit[1]!r} at position {hit[0]}" if hit else "there are no letters"
                     legal = f"legal are {known.legal}. Mend or remove this record."
                     raise UnrolledError(f"{self.path}:{line}: {fault}; {legal}")
-                found.append((identifier(header), letters))
+                if is_formula(name := identifier(header)):
+                    raise UnrolledError(f"{self.path}:{line}: a spreadsheet would compute the id {name!r}. {REMEDY}")
+                found.append((name, letters))
             yield found
 
     def nearest(self, chunk: Sequences, known: runs.Part, threads: int) -> list[str] | None:

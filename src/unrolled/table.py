@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from unrolled import inputs, series, tasks
 from unrolled.errors import UnrolledError, refuse
 from unrolled.files import atomic
+from unrolled.formulas import REMEDY, is_formula
 from unrolled.series import Series
 
 COLUMNS = ("id", "sequence", "target")
@@ -60,6 +61,7 @@ def _check_ids(ids: pd.Series, names: list[str]) -> None:
     # Not printable: line ends, tabs and invisible characters, which break FASTA and CSV further on.
     odd = [not name.isprintable() for name in ids]
     refuse("ids with control or invisible characters", _chosen(names, odd), "Remove these characters.")
+    refuse("ids that a spreadsheet would compute", _chosen(names, map(is_formula, ids)), REMEDY)
     twice = ids.duplicated(keep=False)
     refuse("ids that occur twice", _chosen(names, twice), "Rename or remove one of each.")
 

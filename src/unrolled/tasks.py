@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from unrolled.alphabet import ALPHABETS, PROTEIN, Alphabet
 from unrolled.answers import Decoded
 from unrolled.errors import UnrolledError, refuse
+from unrolled.formulas import REMEDY, is_formula
 
 SEPARATOR = "|"
 UNSCORED = "-"
@@ -56,6 +57,10 @@ class Task:
         refuse("sequences without a label", _chosen(names, targets == ""), "Label or remove them.")
         odd = [not target.isprintable() for target in targets]
         refuse("labels with control or invisible characters", _chosen(names, odd), "Remove these characters.")
+        alone = [] if self.per_position else map(self.labels, targets)  # letters of a text stand in no cell alone
+        computed = [any(map(is_formula, labels)) for labels in alone] or [False] * len(targets)
+        remedy = f"{REMEDY} A card's `names` gives labels other names."
+        refuse("labels that a spreadsheet would compute", _chosen(names, computed), remedy)
 
     def classes(self, targets: Iterable[str]) -> list[str]:
         """Sorted names of the classes that occur: what a network has outputs for."""
