@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help setup demo test test-fast lint format bench bench-split results picture lock clean
+.PHONY: help setup demo test test-fast test-faults reliability lint format bench bench-split results picture lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,12 @@ test: $(READY) ## Run the whole test suite (browser tests need chromium)
 
 test-fast: $(READY) ## Run the tests that take seconds
 	@$(BIN)/python -m pytest -m "not slow and not workflow and not browser"
+
+test-faults: $(READY) ## Kill, fill, damage and poison: the tests of docs/reliability.md (some need root, else skipped)
+	@$(BIN)/python -m pytest -m faults
+
+reliability: $(READY) ## Run the fault suite and write what passed to docs/reliability.md
+	@$(BIN)/python benchmarks/reliability.py --docs docs/reliability.md
 
 lint: $(READY) ## Check style, types and the workflow
 	@$(BIN)/ruff check .

@@ -85,6 +85,11 @@ def test_what_is_no_archive_or_lacks_the_members_is_told(tmp_path, make, message
         members(path, "z/*")
 
 
+@pytest.mark.faults(
+    "hostile input",
+    "a tar archive with `../`, symbolic and hard links",
+    "nothing is unpacked, links are no members: nothing is written or read elsewhere",
+)
 def test_names_that_lead_elsewhere_and_links_write_and_read_nothing(tmp_path):
     secret = tmp_path / "secret.fasta"
     secret.write_text(">s\nMKV\n")

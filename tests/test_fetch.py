@@ -409,6 +409,11 @@ class TestFailure:
         assert list(tmp_path.iterdir()) == []
         assert len(site.requests) == 1
 
+    @pytest.mark.faults(
+        "storage",
+        "the disk is full when a file is downloaded",
+        "one line with the bytes needed and free; nothing is left",
+    )
     def test_disk_really_full(self, site, tmp_path):
         mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(tmp_path)]
         try:
@@ -426,6 +431,11 @@ class TestFailure:
         with pytest.raises(UnrolledError, match=r"raw/file\.bin was not written: .*File exists"):
             fetch(site.url, tmp_path / "raw" / "file.bin", sha256=SHA256)
 
+    @pytest.mark.faults(
+        "interruptions",
+        "kill -9 in the middle of a download",
+        "the next call asks for the bytes that are missing",
+    )
     def test_killed_in_the_middle(self, site, tmp_path):
         site.script = [serve(cut=250_000, stall=True)]
         code = "import sys; from pathlib import Path; from unrolled.fetch import fetch; "

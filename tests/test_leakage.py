@@ -242,6 +242,11 @@ def test_an_mmseqs_that_fails_is_quoted_and_leaves_nothing_behind(tmp_path, trai
     assert not out.exists()
 
 
+@pytest.mark.faults(
+    "interruptions",
+    "SIGTERM while MMseqs2 searches",
+    "status 143; temporary files are removed",
+)
 def test_a_search_that_is_stopped_leaves_nothing_behind(tmp_path, train, clean):
     env = os.environ | with_mmseqs(tmp_path, f"touch {tmp_path}/started\nexec sleep 60")
     files = fasta(tmp_path / "a.fa", train), fasta(tmp_path / "b.fa", clean)

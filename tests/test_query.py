@@ -263,6 +263,11 @@ class TestRelease:
 
 
 class TestResume:
+    @pytest.mark.faults(
+        "interruptions",
+        "kill -9 in the middle of a query to UniProt",
+        "the next call goes on at the page that is missing",
+    )
     def test_killed_in_the_middle(self, site, tmp_path):
         site.script = [serve(), serve(), serve(cut=30, stall=True)]
         code = "import sys; from pathlib import Path; from unrolled import query as q; q.SIZE = 3; "

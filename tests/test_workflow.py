@@ -237,6 +237,11 @@ def test_a_forced_run_gives_the_same_bytes(mine, finished):
     assert (mine / RUN / "predictions.parquet").read_bytes() == (finished / RUN / "predictions.parquet").read_bytes()
 
 
+@pytest.mark.faults(
+    "interruptions",
+    "kill -9 of Snakemake and all its jobs while networks train",
+    "after `snakemake --unlock` the same command with `--rerun-incomplete` ends with the undisturbed run's tables",
+)
 def test_a_killed_workflow_goes_on_and_ends_with_the_same_numbers(finished, tmp_path):
     project = copy_project(tmp_path)
     make_small(project)

@@ -1,0 +1,267 @@
+"""Cards, checkpoints, archives and files that somebody made to do harm, or that were damaged: told in one line."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from unrolled import archives, cards, cli, files, formats, targets
+from unrolled import table as tables
+from unrolled.alphabet import ALPHABETS
+from unrolled.errors import UnrolledError
+
+ROOT = Path(__file__).parents[1]
+DECK = cards.Deck(ROOT / "config", ROOT / "workflow" / "schemas")
+
+CLASSES = ["unrolled.files.Path", "unrolled.cards.Deck"]  # these pass for networks until they are looked up
+BAD = [
+    *CLASSES,
+    "os.system",
+    "builtins.eval",
+    "subprocess.run",
+    "hydra.utils.get_method",
+    "functools.partial",
+    "unrolled.runs.subprocess.run",
+    "unrolled.train.os.system",
+    "unrolled.models.nn.Linear",
+]
+
+
+@pytest.mark.faults(
+    "hostile input",
+    "a poisoned model card: `_target_` names a function or class that is no network of this project, at any depth",
+    "one line with card, key and target before anything is read or trained; nothing of it runs",
+)
+@pytest.mark.parametrize("target", BAD)
+@pytest.mark.parametrize("key", ["network", "encoder"])
+def test_a_target_that_is_no_network_is_refused(target, key):
+    network = DECK.card("model", "lstm")["network"]
+    (network if key == "network" else network["encoder"])["_target_"] = target
+    with pytest.raises(UnrolledError, match=rf"model 'x': network[a-z.]*\._target_: '{target}' is not allowed"):
+        targets.check(network, "model 'x': network")
+    if target in CLASSES:
+        return
+    with pytest.raises(UnrolledError, match="does not match"):
+        DECK.check({"title": "x", "kind": "neural", "network": network}, "model", "x.yaml")
+
+
+@pytest.mark.faults(
+    "hostile input",
+    "a poisoned model card with Hydra's other words, `_args_`, `_recursive_`, `_convert_`, also within lists",
+    "one line with the key; nothing of it runs",
+)
+@pytest.mark.parametrize("word", ["_args_", "_recursive_", "_convert_"])
+def test_other_words_of_hydra_are_refused(word):
+    network = {"_target_": "unrolled.models.Network", "more": [{word: ["x"]}]}
+    with pytest.raises(UnrolledError, match=rf"network\.more\[0\]\.{word} is not allowed"):
+        targets.check(network, "network")
+
+
+@pytest.mark.parametrize("name", [n for n in DECK.names("model") if "network" in DECK.card("model", n)])
+def test_every_shipped_network_is_allowed(name):
+    targets.check(DECK.card("model", name)["network"], name)
+
+
+@pytest.mark.faults(
+    "hostile input",
+    "a card that leaves its place (`# @package hydra.callbacks`, which Hydra runs) or reads the environment "
+    "(`${oc.env:...}`)",
+    "one line with the card, by the workflow and by `unrolled train`, before Hydra composes anything",
+)
+@pytest.mark.parametrize("text", ["# @package hydra.callbacks\ntitle: x\n", "title: ${oc.env:HOME}\n"])
+def test_a_card_stays_in_its_place(tmp_path, text, monkeypatch, capsys):
+    (tmp_path / "data").mkdir()
+    card = tmp_path / "data" / "evil.yaml"
+    card.write_text(text + f"simulate: {{_target_: pathlib.Path.touch, _args_: [{tmp_path}/pwned]}}\n")
+    with pytest.raises(UnrolledError, match=r"evil\.yaml: a card may not"):
+        cards.Deck(tmp_path, DECK.schemas).card("data", "evil")
+    monkeypatch.setattr("sys.argv", ["unrolled", "train", f"--config-dir={tmp_path}", "data=evil"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    assert "evil.yaml: a card may not" in capsys.readouterr().err
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.faults(
+    "hostile input",
+    "YAML that would build Python objects (`!!python/object/apply:os.system`)",
+    "one line with file, line and column: only plain data are read",
+)
+def test_yaml_builds_no_objects(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text(f"title: !!python/object/apply:os.system ['touch {tmp_path}/pwned']\n")
+    with pytest.raises(UnrolledError, match=r"x\.yaml:1:8: not valid YAML"):
+        cards.read_yaml(path)
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.faults(
+    "hostile input",
+    "a zip archive with `../`, absolute names and a symbolic link",
+    "members are read where they lie and nothing is unpacked, so no name leads anywhere; a link is read as its text",
+)
+@pytest.mark.parametrize("name", ["../out.fasta", "/tmp/unrolled-out.fasta", "a/../../out.fasta"])
+def test_names_in_a_zip_lead_nowhere(tmp_path, name):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "x.zip", "w") as zipped:
+        zipped.writestr(name, b">1\nMKV\n")
+        link = zipfile.ZipInfo("link.txt")
+        link.external_attr = 0o120777 << 16
+        zipped.writestr(link, "/etc/passwd")
+    before = sorted(tmp_path.rglob("*"))
+    for path in archives.members(folder / "x.zip", "link.txt"):
+        assert archives.opened(path).read() == b"/etc/passwd"
+    archives.members(folder / "x.zip", "*")
+    assert sorted(tmp_path.rglob("*")) == before
+    assert not Path("/tmp/unrolled-out.fasta").exists()
+
+
+@pytest.mark.faults(
+    "storage",
+    "a member of a zip archive whose bytes are damaged",
+    "one line with archive and member",
+)
+def test_a_damaged_member_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as zipped:
+        zipped.writestr("a.fasta", b">1\nMKVMKVMKV\n")
+    content = (tmp_path / "x.zip").read_bytes()
+    (tmp_path / "x.zip").write_bytes(content.replace(b"MKVMKVMKV", b"MKVMKVMKL"))
+    with pytest.raises(UnrolledError, match=r"x\.zip: a\.fasta in it cannot be read"):
+        archives.opened(tmp_path / "x.zip" / "a.fasta")
+
+
+@pytest.mark.faults("storage", "a truncated parquet or JSON file of the workflow's", "one line with file and remedy")
+@pytest.mark.parametrize("share", [0, 0.3, 0.9])
+def test_a_truncated_file_is_named(tmp_path, share):
+    pd.DataFrame({"id": ["a"] * 50}).to_parquet(tmp_path / "folds.parquet")
+    files.write_json(tmp_path / "run.json", {"task": "multiclass"})
+    for name, read in (("folds.parquet", files.read_parquet), ("run.json", files.read_json)):
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content[: int(share * len(content))])
+        with pytest.raises(UnrolledError, match=rf"{name} is cut off or damaged .*: remove it, and run the step"):
+            read(tmp_path / name)
+
+
+FORMULAS = ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3", "＝1"]
+
+
+@pytest.mark.faults(
+    "hostile input",
+    "a sequence id or a label that a spreadsheet would compute (CSV formula injection)",
+    "refused with its line where a table, a split or `unrolled predict` reads it; numbers and single signs pass",
+)
+@pytest.mark.parametrize("text", FORMULAS)
+@pytest.mark.parametrize("column", ["id", "target"])
+def test_formulas_are_refused(text, column):
+    frame = pd.DataFrame({"id": ["a", "b"], "sequence": ["MKV", "MKL"], "target": ["+1", "-"]}, dtype="str")
+    tables.check(frame, "multiclass", ALPHABETS["protein"])
+    frame.loc[1, column] = text
+    with pytest.raises(UnrolledError, match="that a spreadsheet would compute"):
+        tables.check(frame, "multiclass", ALPHABETS["protein"])
+
+
+@pytest.mark.faults(
+    "hostile input",
+    "a formula as the id of a row that is left out, which excluded.csv lists",
+    "the cell begins with an apostrophe: text to every spreadsheet",
+)
+@pytest.mark.parametrize("text", FORMULAS)
+def test_formulas_in_lists_for_people_are_text(tmp_path, text):
+    (tmp_path / "a.fasta").write_text(">1\nMKV\n>2\nMKL\n")
+    pd.DataFrame({"id": ["1", "2", text], "label": ["x", "y", "x"]}).to_csv(tmp_path / "labels.csv", index=False)
+    card = {"title": "t", "task": "multiclass", "alphabet": "protein", "format": "fasta"}
+    card |= {"files": [{"path": "a.fasta"}], "labels": {"path": str(tmp_path / "labels.csv"), "id": "id"}}
+    card["labels"]["target"] = "label"
+    out = [tmp_path / name for name in ("table.parquet", "excluded.csv", "summary.json")]
+    formats.build(card, "x", [tmp_path / "a.fasta", tmp_path / "labels.csv"], *out)
+    assert pd.read_csv(out[1])["id"].tolist() == [f"'{text}"]
+
+
+@contextmanager
+def small_disk(folder: Path, size: str):
+    """A file system of this size."""
+    folder.mkdir()
+    try:
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True, capture_output=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs the right to mount a small tmpfs")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def unrolled(*arguments: object, **surroundings: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "unrolled", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | surroundings)
+
+
+def is_one_line(done: subprocess.CompletedProcess, *said: str) -> bool:
+    """Whether a command ended with status 2 and an error without traceback."""
+    errors = [line for line in done.stderr.splitlines() if "error" in line]
+    return done.returncode == 2 and "Traceback" not in done.stderr and all(word in errors[-1] for word in said)
+
+
+DEMO = ROOT / "config/data/demo.yaml"
+
+
+@pytest.mark.faults(
+    "storage",
+    "the disk is full when a table is written",
+    "one line that names the file; nothing half-written is left",
+)
+@pytest.mark.parametrize("size", ["4k", "16k", "48k"])
+def test_a_full_disk_is_one_line(tmp_path, size):
+    with small_disk(tmp_path / "full", size) as disk:
+        done = unrolled("table", "--card", DEMO, "--out", disk / "demo")
+        assert is_one_line(done, "the disk is full", str(disk)), done.stderr
+        assert not [path for path in disk.rglob("*") if path.name.startswith(".") or path.suffix == ".parquet"]
+
+
+@pytest.mark.faults(
+    "storage",
+    "the folder for temporary files is full when MMseqs2 clusters",
+    "one line with what MMseqs2 said or which file did not fit; the temporary folder is removed",
+)
+def test_a_full_temporary_folder_is_one_line(tmp_path):
+    assert unrolled("table", "--card", DEMO, "--out", tmp_path).returncode == 0
+    with small_disk(tmp_path / "full", "300k") as disk:
+        command = ["cluster", "--table", tmp_path / "table.parquet", "--data-card", DEMO, "--identity", 0.3]
+        done = unrolled(*command, "--out", tmp_path / "clusters.parquet", TMPDIR=str(disk))
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
+        assert list(disk.iterdir()) == []
+    assert not (tmp_path / "clusters.parquet").exists()
+
+
+@pytest.mark.faults(
+    "storage",
+    "the results folder is read-only",
+    "one line that names the folder and says what to do",
+)
+def test_a_read_only_folder_is_one_line(tmp_path):
+    with small_disk(tmp_path / "ro", "1m") as disk:
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        done = unrolled("table", "--card", DEMO, "--out", disk / "demo")
+        assert is_one_line(done, str(disk), "read-only: mount it writable"), done.stderr
+
+
+@pytest.mark.faults(
+    "storage",
+    "a file that would become larger than the system allows (`ulimit -f`)",
+    "one line that names the file; nothing half-written is left",
+)
+def test_a_limit_of_sizes_is_one_line(tmp_path):
+    command = f"ulimit -f 8; {sys.executable} -m unrolled table --card {DEMO} --out {tmp_path}/demo"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert is_one_line(done, "would become larger than is allowed"), done.stderr
+    assert not list((tmp_path / "demo").glob(".*"))
