@@ -69,7 +69,7 @@ def _account() -> tuple[str, str]:
     import requests
     import wandb
 
-    settings = wandb.setup(wandb.Settings(silent=True)).settings
-    address = settings.base_url.rstrip("/")
+    settings = wandb.setup(wandb.Settings(silent=True)).settings  # once a process, whatever is set later
+    address = os.environ.get("WANDB_BASE_URL", settings.base_url).rstrip("/")
     kept = (requests.utils.get_netrc_auth(address) or ("", ""))[1]
     return address, os.environ.get("WANDB_API_KEY") or kept or settings.api_key or ""
