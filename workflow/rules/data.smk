@@ -66,7 +66,17 @@ rule table:
                 "records",
                 "reading",
             ),
-            *("archives", "formulas", "alphabet", "uniprot", "swissprot", "locations", "features", "simulate", "puzzles"),
+            *(
+                "archives",
+                "formulas",
+                "alphabet",
+                "uniprot",
+                "swissprot",
+                "locations",
+                "features",
+                "simulate",
+                "puzzles",
+            ),
         ),
     output:
         table="results/data/{data}/table.parquet",
