@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from unrolled import cells, kernel, recurrent, scan, stepwise
+from unrolled import cells, kernel, recurrent, scan, shares, stepwise
 from unrolled.errors import UnrolledError
 from unrolled.packing import Plan, pack, unpack
 from unrolled.recurrent import GRU, LSTM, RNN, MinGRU, MinLSTM
@@ -351,6 +351,13 @@ def test_threads_that_share_a_layer_find_what_one_finds(name, both, count, threa
         found.append([outputs, *finals, *torch.autograd.grad(scalar(outputs, finals), leaves)])
     assert torch.get_num_threads() == count
     assert_near(*found, 1e-12)
+
+
+def test_each_thread_that_shares_a_layer_counts_as_the_only_one(threads):
+    threads(3)
+    pool = shares._pool(3)
+    assert set(pool.map(lambda _: torch.get_num_threads(), range(12))) == {1}
+    assert torch.get_num_threads() == 3
 
 
 def test_fewer_sequences_than_threads(threads):

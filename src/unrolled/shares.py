@@ -81,6 +81,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     together = threading.Barrier(threads)
 
     def start() -> None:
+        torch.get_num_threads()  # asked for the first time later, a thread would take over what the others have
         torch.set_num_threads(1)
         together.wait()
 
