@@ -54,11 +54,14 @@ def cut(plan: Plan, D: int, *, threads: int) -> list[Share]:
 
 def merge(shares: Sequence[Share], parts: Sequence[Tensor], N: int) -> Tensor:
     """(N, d): the sum over directions of what each share has (n, d) for its sequences."""
-    if shares[0].rows is None:
-        return functools.reduce(torch.add, parts)
-    total = parts[0].new_zeros(N, parts[0].shape[1])
-    for share, part in zip(shares, parts, strict=True):
-        total[share.rows] += part
+    n = len(shares) // (shares[-1].d + 1)  # parts of the batch: those of the next direction follow
+    sums = [functools.reduce(torch.add, parts[i::n]) for i in range(n)]
+    if n == 1:
+        return sums[0]
+    total = sums[0].new_empty(N, sums[0].shape[1])
+    for share, each in zip(shares, sums, strict=False):
+        assert share.rows is not None
+        total.index_copy_(0, share.rows, each)
     return total
 
 
