@@ -96,7 +96,7 @@ def test_a_run_hands_over_what_the_contract_says(material, tmp_path, model):
     assert instruments["epoch"].unique().tolist() == ([0, 1, 2] if recurrent else [])
     expected = {"gradient"} if model.startswith("min") else {"gradient", "spectral_norm"}
     assert not recurrent or expected <= set(instruments["quantity"])
-    assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["best.ckpt", "fingerprint"]
+    assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["best.ckpt", "fingerprint", "finished", "lock"]
     predictions = pd.read_parquet(out / "predictions.parquet")
     folds = pd.read_parquet(material / "folds.parquet")
     assert set(predictions.loc[predictions["part"] == "test", "id"]) == set(folds.loc[folds["fold"] == 0, "id"])
