@@ -83,7 +83,7 @@ def tables() -> list[dict]:
                 write_run(place / "results/demo/runs" / cell.folder, cell, material[cell.split])
             axes = json.dumps(matrix(n))
             there = ["--results", "results/demo", "--matrix", axes]
-            first = measured([str(BIN / "unrolled"), "compare", *there], place)
+            first = measured([str(BIN / "unrolled"), "compare", *there, "--threads", str(os.cpu_count())], place)
             second = measured([str(BIN / "unrolled"), "report", *there], place)
             page = (place / "results/demo/report.html").stat().st_size / 2**20
         row = {"runs": n, "compare (s)": first["seconds"], "compare (MB)": first["MB"]}

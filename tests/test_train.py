@@ -382,3 +382,12 @@ BARRED = {
 @pytest.mark.parametrize(("module", "barred"), [(m, barred) for ms, barred in BARRED.items() for m in ms.split()])
 def test_a_step_imports_no_more_than_it_needs(module, barred):
     assert not barred & modules_after(f"import unrolled.{module}")
+
+
+@pytest.mark.parametrize("model", ["lstm", "mingru", "transformer"])
+def test_mixed_precision_learns_nearly_the_same(material, tmp_path, model):
+    whole = trained(material, tmp_path / "whole", f"model={model}")
+    mixed = trained(material, tmp_path / "mixed", f"model={model}", "train.precision=bf16-mixed")
+    losses = [pd.read_csv(out / "history.csv")["val_loss"].to_numpy() for out in (whole, mixed)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)
+    assert (losses[0] != losses[1]).any()
