@@ -62,7 +62,9 @@ def check_as_undisturbed(run: Path, whole: Path) -> dict:
     pd.testing.assert_frame_equal(numbers(run / "history.csv"), numbers(whole / "history.csv"))
     for name in ("steps.csv", "instruments.csv"):
         assert (run / name).read_bytes() == (whole / name).read_bytes(), name
-    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt", "fingerprint"]
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [
+        *("best.ckpt", "fingerprint", "finished", "lock")
+    ]
     return json.loads((run / "run.json").read_text())
 
 

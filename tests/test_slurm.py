@@ -113,8 +113,9 @@ def went_on(workflow: Workflow, undisturbed: Path, run: str) -> None:
     for name in ("summary", "models"):
         table = f"results/demo/tables/{name}.csv"
         assert (undisturbed / table).read_bytes() == (workflow.project / table).read_bytes()
-    assert json.loads((workflow.project / run / "run.json").read_text())["resumed"]
-    assert "resuming from" in workflow.log(run)
+    if "finished before, and put back" not in workflow.log(run):  # some end in the seconds that Slurm leaves them
+        assert json.loads((workflow.project / run / "run.json").read_text())["resumed"]
+        assert "resuming from" in workflow.log(run)
     assert "epoch   1/" not in workflow.log(run)
 
 

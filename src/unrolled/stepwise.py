@@ -227,7 +227,7 @@ def gru_after_backward(work: "Work") -> None:
 def linear_forward(work: "Work") -> None:
     f, u = work.a.chunk(2, 1)
     begin = work.plan.ends if work.reversed else work.plan.starts  # rows of the first step read
-    u = u.index_put((begin,), (f[begin] * work.h0[: len(begin)] + u[begin]).to(u.dtype))  # one dtype under autocast
+    u = u.index_put((begin,), f[begin] * work.h0[: len(begin)] + u[begin])
     grid = work.plan.r, work.plan.read_at(work.reversed)
     work.out.copy_(_linear(_grid(f, grid), _grid(u, grid))[grid])
 
