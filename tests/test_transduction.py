@@ -120,10 +120,10 @@ def test_a_sequence_of_another_length_is_learned(tmp_path, model):
     table["target"] = "M" + table["sequence"].str.replace("[AT]", "", regex=True)
     write_material(tmp_path, table, "transduction")
     changes = ["++model.network.encoder.d_h=32", "++model.network.decoder.d_h=48", "train.learning_rate=0.01"]
-    out = trained(tmp_path, tmp_path / "run", *CARD[:1], *changes, f"model={model}", "train.max_epochs=25")
+    out = trained(tmp_path, tmp_path / "run", *CARD[:1], *changes, f"model={model}", "train.max_epochs=35")
     measured = evaluate(out / "predictions.parquet", out / "run.json")["metrics"]
     known = baseline(tmp_path, tmp_path, "majority", "transduction", **GENES)
-    assert measured["exact_match"] > 0.7 > 0.2 > known["exact_match"]
+    assert measured["exact_match"] > 0.8 > 0.2 > known["exact_match"]
     assert measured["bits_per_token"] < 0.3 < 0.6 < known["bits_per_token"]
 
 

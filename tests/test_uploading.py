@@ -89,6 +89,14 @@ def test_a_server_that_dies_in_the_middle_is_said_and_a_later_sync_goes_on(servi
     assert complete(run)
 
 
+def test_asking_the_server_leaves_no_service_to_the_children_of_this_process(service):
+    """What wandb would start for it would go on with the settings of now, and later runs would find it."""
+    code = "import os; from unrolled import server; server.greet(); print(os.environ.get('WANDB_SERVICE'))"
+    kept = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=kept)
+    assert done.stdout == "None\n", done.stderr
+
+
 def test_without_a_key_or_a_server_one_line_says_so_at_once(home, monkeypatch):
     track(home)
     began = time.monotonic()

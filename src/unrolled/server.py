@@ -1,6 +1,7 @@
 """wandb's server: where it is, and whether it answers. Asked shortly, where wandb itself waits for minutes."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from unrolled.errors import UnrolledError
@@ -69,7 +70,11 @@ def _account() -> tuple[str, str]:
     import requests
     import wandb
 
-    settings = wandb.setup(wandb.Settings(silent=True)).settings  # once a process, whatever is set later
-    address = os.environ.get("WANDB_BASE_URL", settings.base_url).rstrip("/")
+    # Read as wandb.setup does, which would also start wandb's service and name it in the environment of all children.
+    folder = Path(os.environ.get("WANDB_CONFIG_DIR", "~/.config/wandb")).expanduser()
+    settings = wandb.Settings(silent=True, settings_system=str(folder / "settings"))
+    settings.update_from_system_settings()
+    settings.update_from_env_vars(dict(os.environ))
+    address = settings.base_url.rstrip("/")
     kept = (requests.utils.get_netrc_auth(address) or ("", ""))[1]
     return address, os.environ.get("WANDB_API_KEY") or kept or settings.api_key or ""
