@@ -183,6 +183,7 @@ def deeploc2() -> list[dict]:
 
 
 def _audited(data: Data, way: str, fold: pd.Series, certificate: dict[str, Any], seconds: float) -> dict:
+    _say(f"{way}, {seconds:,.0f} s: {certificate['statement']}")  # seen even if a later row is stopped
     row = data.row(way, {}, fold, seconds)
     residual = certificate["residual"] or {"upper_pairs": 0}
     row |= {"certificate": _said(certificate), "% leaking, local80": 100 * certificate["share_above"]}
