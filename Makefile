@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help setup demo test test-fast test-faults reliability lint format bench bench-split results picture lock clean
+.PHONY: help setup demo test test-fast test-slurm test-faults reliability lint format bench bench-split bench-scale results picture lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,10 @@ test-faults: $(READY) ## Kill, fill, damage and poison: the tests of docs/reliab
 reliability: $(READY) ## Run the fault suite and write what passed to docs/reliability.md
 	@$(BIN)/python benchmarks/reliability.py --docs docs/reliability.md
 
+test-slurm: $(READY) ## Start a small Slurm on this machine and test the cluster profiles (needs slurm-wlm and munge)
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.cluster.lock
+	@PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest -m slurm tests/test_slurm.py
+
 lint: $(READY) ## Check style, types and the workflow
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -60,6 +64,9 @@ bench: $(READY) ## Measure the recurrent core, as ratios (on an idle machine; ab
 
 bench-split: $(READY) ## Measure what splits leak and cost on real data (about two hours; SECTIONS=netgpi: minutes)
 	@$(BIN)/python benchmarks/splits.py $(SECTIONS) --docs docs/splits.md
+
+bench-scale: $(READY) ## Measure how plan, tables and report grow with the matrix, up to 2,000 runs (about ten minutes)
+	@$(BIN)/python benchmarks/scale.py $(SECTIONS) --docs docs/scale.md
 
 results: $(READY) ## Run the experiments on real data and write docs/results.md (hours; SECTIONS=flip_ss: one)
 	@$(BIN)/python benchmarks/results.py $(SECTIONS) --docs docs/results.md

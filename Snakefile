@@ -14,6 +14,14 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/wandb.smk"
 
 
+# Where jobs go to a cluster these stay: they need the internet, or less time than a place in the queue takes.
+localrules:
+    all,
+    fetch,
+    query,
+    report,
+
+
 rule all:
     default_target: True
     input:

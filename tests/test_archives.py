@@ -87,8 +87,8 @@ def test_what_is_no_archive_or_lacks_the_members_is_told(tmp_path, make, message
 
 @pytest.mark.faults(
     "hostile input",
-    "a tar archive with `../`, symbolic and hard links",
-    "nothing is unpacked, links are no members: nothing is written or read elsewhere",
+    "a tar archive with `../`, symbolic and hard links, devices and pipes",
+    "nothing is unpacked, and only plain files are members: nothing is written or read elsewhere",
 )
 def test_names_that_lead_elsewhere_and_links_write_and_read_nothing(tmp_path):
     secret = tmp_path / "secret.fasta"
@@ -99,6 +99,9 @@ def test_names_that_lead_elsewhere_and_links_write_and_read_nothing(tmp_path):
         for name, kind, target in (
             ("a.fasta", tarfile.SYMTYPE, "../secret.fasta"),
             ("b", tarfile.LNKTYPE, "/etc/passwd"),
+            ("d.fasta", tarfile.CHRTYPE, ""),
+            ("e.fasta", tarfile.BLKTYPE, ""),
+            ("f.fasta", tarfile.FIFOTYPE, ""),
         ):
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, target

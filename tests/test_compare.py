@@ -381,3 +381,8 @@ def test_models_tested_on_different_sequences(tmp_path: Path) -> None:
 def test_nothing_to_compare(tmp_path: Path) -> None:
     with pytest.raises(UnrolledError, match="at least one run"):
         compare([], tmp_path / "t")
+
+
+def test_several_processes_give_the_same_tables(golden: list[Path], tmp_path: Path) -> None:
+    alone, together = (tables(golden, tmp_path / str(n), processes=n) for n in (1, 2))
+    assert all(alone[name].equals(together[name]) for name in TABLES)

@@ -14,6 +14,7 @@ from unrolled import archives, cards, cli, files, formats, targets
 from unrolled import table as tables
 from unrolled.alphabet import ALPHABETS
 from unrolled.errors import UnrolledError
+from unrolled.fasta import read_fasta
 
 ROOT = Path(__file__).parents[1]
 DECK = cards.Deck(ROOT / "config", ROOT / "workflow" / "schemas")
@@ -121,6 +122,40 @@ def test_names_in_a_zip_lead_nowhere(tmp_path, name):
     archives.members(folder / "x.zip", "*")
     assert sorted(tmp_path.rglob("*")) == before
     assert not Path("/tmp/unrolled-out.fasta").exists()
+
+
+PATHS = ["../evil", "/etc/passwd", "a/b", "..", ".hidden", "-rf", "a\0b", "a\nb", "a b", "$(id)", "a;id", "ü"]
+
+
+@pytest.mark.faults(
+    "hostile input",
+    "a name of a card, an experiment or a downloaded file that is a path, an option, a command, or has a null byte",
+    "one line with the name, before anything is read, written or run",
+)
+@pytest.mark.parametrize("name", PATHS)
+def test_names_are_no_paths(tmp_path, name):
+    for axis in cards.AXES[:3]:
+        with pytest.raises(UnrolledError, match=f"there is no {axis} card"):
+            DECK.card(axis, name)
+    with pytest.raises(UnrolledError, match="experiment"):
+        DECK.check(cards.read_yaml(ROOT / "config/config.yaml") | {"experiment": name}, "config", "config.yaml")
+    card = DECK.card("data", "netgpi")
+    card["files"][0]["name"] = name
+    with pytest.raises(UnrolledError, match=r"files\[0\]\.name|does not match"):
+        DECK.check(card, "data", "netgpi.yaml")
+
+
+@pytest.mark.faults(
+    "hostile input",
+    "a FASTA file whose ids hold null bytes, escape sequences of terminals, or `../`",
+    "control characters are refused with file and line; any other id is text, and names no file",
+)
+@pytest.mark.parametrize("letter", ["\0", "\x1b[2J", "\x07", "\x7f"])
+def test_ids_hold_no_control_characters(tmp_path, letter):
+    path = tmp_path / "x.fasta"
+    path.write_text(f">a\nMKV\n>b{letter}c\nMKL\n")
+    with pytest.raises(UnrolledError, match=r"x\.fasta:3"):
+        read_fasta(path)
 
 
 @pytest.mark.faults(

@@ -3,7 +3,9 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,9 +17,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from test_train import config_of, numbers, same, write_material
+from test_hostile import is_one_line, small_disk, unrolled
+from test_train import ROOT, config_of, numbers, same, write_material
 from unrolled import checkpoints, recipe, train
 from unrolled.errors import UnrolledError
+from unrolled.generate import Wish, generate
+from unrolled.predict import predict
 from unrolled.simulate import simulate
 
 SMALL = ["++model.network.encoder.d_h=8", "++model.network.d_e=4", "wandb.mode=disabled", "model.network.dropout=0.3"]
@@ -62,7 +67,9 @@ def check_as_undisturbed(run: Path, whole: Path) -> dict:
     pd.testing.assert_frame_equal(numbers(run / "history.csv"), numbers(whole / "history.csv"))
     for name in ("steps.csv", "instruments.csv"):
         assert (run / name).read_bytes() == (whole / name).read_bytes(), name
-    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt", "fingerprint"]
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [
+        *("best.ckpt", "fingerprint", "finished", "lock")
+    ]
     return json.loads((run / "run.json").read_text())
 
 
@@ -200,6 +207,59 @@ def test_a_second_signal_ends_at_once(material, tmp_path):
     assert stopped.value.code == 143
 
 
+@pytest.mark.faults(
+    "interruptions",
+    "two processes train one run at once (a second Snakemake with `--nolock`, a job of a dead one that still runs)",
+    "the second waits for the first, says so, and takes what it finished: both end with the undisturbed bytes",
+)
+def test_two_processes_at_one_run(material, whole, tmp_path):
+    logs = [tmp_path / "one.log", tmp_path / "two.log"]
+    processes = [start(config(material, tmp_path / "run"), log) for log in logs]
+    assert all(ended(process, 120) for process in processes)
+    assert [process.exitcode for process in processes] == [0, 0]
+    check_as_undisturbed(tmp_path / "run", whole)
+    said = sorted((log.read_text() for log in logs), key=len)
+    assert "waiting: another process is at" in said[0]
+    assert "finished before, and put back" in said[0]
+    assert "epoch" not in said[0]
+    assert "epoch" in said[1]
+
+
+@pytest.mark.faults(
+    "interruptions",
+    "the clock jumps by days, back and forth, while a run trains",
+    "predictions, history and gradient norms are byte for byte those of the undisturbed run; no time is negative",
+)
+def test_the_clock_jumps(material, whole, tmp_path, monkeypatch):
+    days, clock = np.random.default_rng(0), time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + 86400 * days.uniform(-30, 30))
+    monkeypatch.setattr(time, "time_ns", lambda: int(1e9 * time.time()))
+    train.train(config(material, tmp_path / "run"))
+    assert check_as_undisturbed(tmp_path / "run", whole)["seconds"] > 0
+    assert (pd.read_csv(tmp_path / "run/history.csv")["seconds"] > 0).all()
+
+
+@pytest.mark.faults(
+    "storage",
+    "the disk is full when a run saves a checkpoint or its results",
+    "one line that names the file, status 2, nothing half-written; with more room the next start ends with the bytes "
+    "of the undisturbed run",
+)
+@pytest.mark.parametrize("size", ["8k", "48k", "64k"])
+def test_a_full_disk_in_training(material, whole, tmp_path, size):
+    with small_disk(tmp_path / "full", size) as disk:
+        paths = [f"paths.{name}={material}/{name}.parquet" for name in ("table", "folds")]
+        cell = ["data=demo", "split=random", "model=lstm", f"paths.out={disk}/run"]
+        command = ["train", f"--config-dir={ROOT}/config", *cell, *paths, *SMALL, *RECIPE]
+        done = unrolled(*command)
+        assert is_one_line(done, "the disk is full", str(disk)), done.stderr
+        assert not list(disk.rglob(".*"))
+        subprocess.run(["mount", "-o", "remount,size=9m", disk], check=True)
+        done = unrolled(*command)
+        assert done.returncode == 0, done.stderr
+        check_as_undisturbed(disk / "run", whole)
+
+
 # Checkpoints that are damaged, or somebody else's
 
 
@@ -315,6 +375,23 @@ def test_a_malicious_checkpoint_is_not_gone_on_from(material, whole, stopped, tm
     check_as_undisturbed(out, whole)
     torch.load(torch_file(tmp_path, as_zip), weights_only=False)
     assert (tmp_path / "pwned").exists(), "this checkpoint does no harm: the test shows nothing"
+
+
+@pytest.mark.faults(
+    "hostile input",
+    "a malicious checkpoint as the network that `unrolled predict` or `unrolled generate` is given",
+    "one line that says why it was not read; nothing of it runs, and no answers are written",
+)
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_a_malicious_network_gives_no_answers(whole, tmp_path, as_zip):
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    torch_file(tmp_path, as_zip).replace(run / "checkpoints/best.ckpt")
+    (tmp_path / "new.fasta").write_text(">1\nMKV\n")
+    with pytest.raises(UnrolledError, match=r"best\.ckpt (holds more than|is damaged)"):
+        predict(run, tmp_path / "new.fasta", tmp_path / "out.csv", say=print)
+    with pytest.raises(UnrolledError, match=r"best\.ckpt (holds more than|is damaged)"):
+        generate(run, Wish(), tmp_path / "out.fasta", say=print)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.fasta", "run"]
 
 
 def torch_file(folder: Path, as_zip: bool) -> Path:

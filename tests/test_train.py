@@ -96,7 +96,7 @@ def test_a_run_hands_over_what_the_contract_says(material, tmp_path, model):
     assert instruments["epoch"].unique().tolist() == ([0, 1, 2] if recurrent else [])
     expected = {"gradient"} if model.startswith("min") else {"gradient", "spectral_norm"}
     assert not recurrent or expected <= set(instruments["quantity"])
-    assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["best.ckpt", "fingerprint"]
+    assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["best.ckpt", "fingerprint", "finished", "lock"]
     predictions = pd.read_parquet(out / "predictions.parquet")
     folds = pd.read_parquet(material / "folds.parquet")
     assert set(predictions.loc[predictions["part"] == "test", "id"]) == set(folds.loc[folds["fold"] == 0, "id"])
@@ -382,3 +382,12 @@ BARRED = {
 @pytest.mark.parametrize(("module", "barred"), [(m, barred) for ms, barred in BARRED.items() for m in ms.split()])
 def test_a_step_imports_no_more_than_it_needs(module, barred):
     assert not barred & modules_after(f"import unrolled.{module}")
+
+
+@pytest.mark.parametrize("model", ["lstm", "mingru", "transformer"])
+def test_mixed_precision_learns_nearly_the_same(material, tmp_path, model):
+    whole = trained(material, tmp_path / "whole", f"model={model}")
+    mixed = trained(material, tmp_path / "mixed", f"model={model}", "train.precision=bf16-mixed")
+    losses = [pd.read_csv(out / "history.csv")["val_loss"].to_numpy() for out in (whole, mixed)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)
+    assert (losses[0] != losses[1]).any()

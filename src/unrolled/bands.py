@@ -4,6 +4,7 @@ The nearest training sequence of each test sequence is in identity.parquet, besi
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from unrolled.bootstrap import TestSet, bootstrap
 from unrolled.compare import MODEL, TESTED, Run, cells, summary_table, test_part
+from unrolled.crew import each
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import point, read_run, require, score
 from unrolled.files import atomic, read_json, read_parquet
@@ -32,6 +34,7 @@ def write(
     *,
     resamples: int = 1000,
     seed: int = 0,
+    processes: int = 1,
 ) -> None:
     """Write `bands.csv`: as `summary.csv`, but a row a band, with the test sequences of a run in it, on average.
 
@@ -55,14 +58,14 @@ def write(
                 frame = test_part(path, info)
                 yield path, info, frame, _bands(frame["id"], near[place], identities[place])
 
-    table = by_band(pieces(), resamples=resamples, seed=seed)
+    table = by_band(pieces(), resamples=resamples, seed=seed, processes=processes)
     table["definition"] = [definitions[place] for place in zip(table["data"], table["split"], strict=True)]
     table["band"] = [BANDS[band] for band in table["band"]]
     with atomic(out / "bands.csv") as tmp:
         table[COLUMNS].to_csv(tmp, index=False, float_format="%.6g", encoding="utf-8", lineterminator="\n")
 
 
-def by_band(pieces: Iterable[Piece], *, resamples: int, seed: int) -> pd.DataFrame:
+def by_band(pieces: Iterable[Piece], *, resamples: int, seed: int, processes: int = 1) -> pd.DataFrame:
     """As `compare.summary_table`, with the columns `band` (its number) and `sequences` (of a run in it, on average).
 
     Args:
@@ -70,11 +73,10 @@ def by_band(pieces: Iterable[Piece], *, resamples: int, seed: int) -> pd.DataFra
     """
     found: dict[int, list[Run]] = {}
     sizes: dict[tuple[int, str, str, str], list[int]] = {}
-    for path, info, frame, bands in pieces:
-        for band in sorted(set(bands.tolist())):
-            rows = frame[bands == band]
-            found.setdefault(band, []).append(_run(path, info, rows, band, resamples, seed))
-            sizes.setdefault((band, info["data"], info["split"], info["model"]), []).append(len(rows))
+    for run in each(partial(_runs, resamples=resamples, seed=seed), pieces, processes):
+        for band, (part, n) in run.items():
+            found.setdefault(band, []).append(part)
+            sizes.setdefault((band, *part.key(MODEL)), []).append(n)
     tables = [_table(band, found[band], sizes, seed) for band in sorted(found)]
     columns = [*MODEL, "metric", "mean", "low", "high", "n", "band", "sequences"]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
@@ -87,6 +89,13 @@ def _bands(ids: pd.Series, near: pd.Series, path: Path) -> NDArray[np.intp]:
         lost = ids.iloc[int(np.isnan(values).argmax())]
         raise UnrolledError(f"{path} has no '{lost}': it is older than the split, so certify the split again")
     return np.asarray(np.digitize(values, EDGES))
+
+
+def _runs(piece: Piece, resamples: int, seed: int) -> dict[int, tuple[Run, int]]:
+    """The run by band, and how many test sequences are in it."""
+    path, info, frame, bands = piece
+    parts = {band: frame[bands == band] for band in sorted(set(bands.tolist()))}
+    return {band: (_run(path, info, rows, band, resamples, seed), len(rows)) for band, rows in parts.items()}
 
 
 def _run(path: Path, info: dict[str, Any], rows: pd.DataFrame, band: int, resamples: int, seed: int) -> Run:

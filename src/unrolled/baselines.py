@@ -1,5 +1,6 @@
 """Baselines under the same contract as the networks: what a comparison must beat."""
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled import homology, runs, sequence_baselines
+from unrolled import handover, homology, runs, sequence_baselines
 from unrolled.alphabet import ALPHABETS
 from unrolled.boosting import Boosting
 from unrolled.choosing import loss
 from unrolled.evaluate import evaluate
+from unrolled.files import sha256
 from unrolled.tracking import Tracker
 
 Floats = NDArray[np.float64]
@@ -229,12 +231,29 @@ def run(
     wandb_dir: Path,
     out: Path,
     certificate: Path | None = None,
+    attempt: int = 1,
 ) -> None:
     """Fit one baseline and write its predictions.parquet and run.json, as a training run does."""
-    started = time.perf_counter()
     cell = {"data": data_card["name"], "split": split, "model": model_card["name"], "fold": fold, "seed": seed}
     config = {"cell": cell, "data": data_card, "model": model_card}
-    material = runs.load(table, folds, fold, data_card)
+    identity = json.dumps([config, sha256(table), sha256(folds), runs.versions()], sort_keys=True)
+    with handover.alone(out) as waited:
+        if not handover.restored(out, identity, again=waited or attempt > 1):
+            _fit(config, table, folds, out, Tracker(wandb, wandb_dir, config), certificate)
+            handover.keep(out, identity, ("predictions.parquet", "run.json"))
+
+
+def _fit(
+    config: dict[str, Any],
+    table: Path,
+    folds: Path,
+    out: Path,
+    tracker: Tracker,
+    certificate: Path | None,
+) -> None:
+    started = time.perf_counter()
+    data_card, model_card = config["data"], config["model"]
+    material = runs.load(table, folds, config["cell"]["fold"], data_card)
     model = build(model_card, material.task, material.outputs, data_card["alphabet"])
     train, validation = material.parts["train"], material.parts["validation"]
     model.fit(train.sequences, train.y, validation.sequences, validation.y)
@@ -253,5 +272,4 @@ def run(
         tokens_per_second=None,
         device="cpu",
     )
-    tracker = Tracker(wandb, wandb_dir, config)
     tracker.finish(out, evaluate(out / "predictions.parquet", out / "run.json"), certificate)

@@ -12,6 +12,7 @@ by more than its standard error. Its draws are moved back onto the observed mean
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from unrolled.bootstrap import Key, TestSet, bootstrap, draw_counts, interval, weighted_mean
+from unrolled.crew import each
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import read_predictions, read_run, require, score
 from unrolled.files import atomic, read_json
@@ -65,19 +67,19 @@ class Cell:
     n: int
 
 
-def compare(runs: list[Path], out: Path, *, resamples: int = 1000, seed: int = 0) -> None:
+def compare(runs: list[Path], out: Path, *, resamples: int = 1000, seed: int = 0, processes: int = 1) -> None:
     """Write the tables of an experiment into the folder `out`; each run folder holds the files of one run.
 
     Tables: runs, summary, models (paired differences), splits (unpaired), history, classes, confusion,
     calibration and points, all `.csv`. Rows stand in the order in which data sets, splits, models and metrics first
-    appear in `runs`; no number depends on that order. One run's predictions are in memory at a time.
+    appear in `runs`; no number depends on that order. A few runs' predictions are in memory at a time.
 
     Raises UnrolledError for a missing file, a run given twice, and models of one fold tested on different
     sequences.
     """
     if not runs or resamples < 1:
         raise UnrolledError("compare needs at least one run folder and one resample")
-    loaded = _load(runs, resamples, seed)
+    loaded = _load(runs, resamples, seed, processes)
     means = cells(loaded, seed)
     tables = {
         "runs": _runs_table(loaded),
@@ -98,23 +100,38 @@ def compare(runs: list[Path], out: Path, *, resamples: int = 1000, seed: int = 0
 # --- Reading the runs ---
 
 
-def _load(paths: list[Path], resamples: int, seed: int) -> list[Run]:
-    """Runs in the given order, read fold by fold so that each fold's resamples are drawn once."""
+def _load(paths: list[Path], resamples: int, seed: int, processes: int) -> list[Run]:
+    """Runs in the given order, read fold by fold so that each process draws a fold's resamples once."""
     infos = [read_run(path / "run.json") for path in paths]
     _check_unique(paths, infos)
     order = sorted(range(len(paths)), key=lambda i: [str(infos[i][name]) for name in TESTED])
-    loaded: dict[int, Run] = {}
-    test: TestSet | None = None
-    for i in _progress(order):
-        frame = test_part(paths[i], infos[i])
-        key = tuple(infos[i][name] for name in TESTED)
-        if test is None or test.key != key:
-            test = TestSet.draw(paths[i], key, frame, resamples, seed)
-        test.check(paths[i], frame)
-        report = read_json(require(paths[i] / "metrics.json"))
-        scores = score(frame, infos[i], report["thresholds"])
-        loaded[i] = Run(paths[i], infos[i], report, bootstrap(scores, test.codes, test.counts))
+    first: dict[Key, Path] = {}  # the run whose test set stands for its fold's
+    for i in order:
+        first.setdefault(_tested(infos[i]), paths[i])
+    places = [(paths[i], infos[i], first[_tested(infos[i])]) for i in order]
+    found = each(partial(_run, resamples=resamples, seed=seed), places, processes)
+    loaded = dict(zip(_progress(order), found, strict=True))
     return [loaded[i] for i in range(len(paths))]
+
+
+def _tested(info: dict[str, Any]) -> Key:
+    return tuple(info[name] for name in TESTED)
+
+
+def _run(place: tuple[Path, dict[str, Any], Path], resamples: int, seed: int) -> Run:
+    """A run, drawn with the test set of the run in the third place."""
+    path, info, reference = place
+    test, frame = _test_set(reference, resamples, seed), test_part(path, info)
+    test.check(path, frame)
+    report = read_json(require(path / "metrics.json"))
+    scores = score(frame, info, report["thresholds"])
+    return Run(path, info, report, bootstrap(scores, test.codes, test.counts))
+
+
+@lru_cache(maxsize=1)
+def _test_set(path: Path, resamples: int, seed: int) -> TestSet:
+    info = read_run(path / "run.json")
+    return TestSet.draw(path, _tested(info), test_part(path, info), resamples, seed)
 
 
 def _check_unique(paths: list[Path], infos: list[dict[str, Any]]) -> None:

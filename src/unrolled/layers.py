@@ -147,6 +147,9 @@ class Recurrent(nn.Module):
 
         Symbols (N,) may be given in the place of vectors that would repeat; y (V, d_in) are then those of each.
         """
+        if torch.is_autocast_enabled(y.device.type):  # sums over T steps stay in 32 bits
+            with torch.autocast(y.device.type, enabled=False):
+                return self.packed(y.float(), plan, _whole(state), need_state=need_state, symbols=symbols)
         if symbols is not None and not (self.looks_up and scan.kernel_fits(self.cell, y)):
             y, symbols = nn.functional.embedding(symbols, y), None
         starts = self._starts(state, y, plan)
@@ -260,3 +263,10 @@ def _start(name: str, init: str) -> Any:
     if name.startswith("b"):
         return nn.init.zeros_
     return nn.init.orthogonal_ if name == "W_h" and init == "orthogonal" else nn.init.xavier_uniform_
+
+
+def _whole(state: State | None) -> State | None:
+    """The state in 32 bits."""
+    if state is None:
+        return None
+    return (state[0].float(), state[1].float()) if isinstance(state, tuple) else state.float()

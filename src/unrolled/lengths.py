@@ -20,7 +20,7 @@ BANDS = 6  # of about equal numbers of test sequences
 COLUMNS = [*MODEL, "shortest", "longest", "metric", "mean", "low", "high", "n", "sequences"]
 
 
-def write(runs: Sequence[Path], out: Path, *, resamples: int = 1000, seed: int = 0) -> None:
+def write(runs: Sequence[Path], out: Path, *, resamples: int = 1000, seed: int = 0, processes: int = 1) -> None:
     """Write `lengths.csv`: as `summary.csv`, but a row a band of input lengths, from `shortest` to `longest`.
 
     The bands of a data set are the same for all splits, models and runs. Runs of other tasks are left out.
@@ -32,7 +32,7 @@ def write(runs: Sequence[Path], out: Path, *, resamples: int = 1000, seed: int =
         (path, info, frame, np.searchsorted(ends[info["data"]][1:-1], frame["length"].to_numpy()))
         for path, (info, frame) in tests.items()
     )
-    table = by_band(pieces, resamples=resamples, seed=seed)
+    table = by_band(pieces, resamples=resamples, seed=seed, processes=processes)
     places = list(zip(table["data"], table["band"], strict=True))
     table["shortest"] = [int(ends[data][band]) + 1 for data, band in places]
     table["longest"] = [int(ends[data][band + 1]) for data, band in places]

@@ -7,6 +7,7 @@ read is an UnrolledError that names the file and the line.
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import BinaryIO, TextIO, cast
 from unrolled.archives import opened
 from unrolled.errors import UnrolledError, refuse
 
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # what no name or letter is, and a terminal may obey
 Block = tuple[int, str, list[tuple[int, str]]]  # line of the header, header, [(line, letters)]
 
 
@@ -42,7 +44,7 @@ def csv_rows(
             for row in reader:
                 where, line = f"{path}:{line + 1}", reader.line_num
                 if len(row) == len(header):
-                    yield where, [row[index].strip() for index in indices]
+                    yield where, [_clean(row[index].strip(), where) for index in indices]
                 elif any(value.strip() for value in row):
                     raise UnrolledError(f"{where}: {len(row)} fields, the header has {len(header)}: mend the row")
         except csv.Error as error:
@@ -98,13 +100,20 @@ def fasta_blocks(path: Path) -> Iterator[Block]:
             if text.startswith(">"):
                 if block:
                     yield block
-                block = number, text[1:].strip(), []
+                block = number, _clean(text[1:].strip(), f"{path}:{number}"), []
             elif text and block:
                 block[2].append((number, text))
             elif text:
                 raise UnrolledError(f"{path}:{number}: FASTA starts with '>', this file with {text[:40]!r}")
     if block:
         yield block
+
+
+def _clean(text: str, where: str) -> str:
+    """The text as it is. Raises UnrolledError if it holds control characters, but for tabs and line ends."""
+    if found := CONTROL.search(text):
+        raise UnrolledError(f"{where}: the control character {found[0]!r} in {text[:60]!r}. Remove it.")
+    return text
 
 
 @contextmanager

@@ -220,6 +220,7 @@ def train(overrides: tuple[str, ...]) -> None:
 @click.option("--wandb-artifacts", default="", help="Files to keep there: certificate, predictions; by commas.")
 @click.option("--wandb-dir", default=".", type=FOLDER, help="wandb writes below <this>/wandb.")
 @click.option("--certificate", type=EXISTING, help="certificate.json of the split, for wandb.")
+@click.option("--attempt", default=1, type=click.IntRange(1), help="Above 1: a finished run is not fitted anew.")
 @click.option("--out", required=True, type=FOLDER, help="The run's folder.")
 def baseline(**options: Any) -> None:
     """Fit one baseline."""
@@ -253,7 +254,8 @@ def evaluate(predictions: Path, run: Path, out: Path) -> None:
 @click.option("--config-dir", default="config", show_default=True, type=FOLDER, help="Where the cards are.")
 @click.option("--data-root", default="results/data", show_default=True, type=FOLDER, help="Where the splits are.")
 @click.option("--resamples", default=1000, show_default=True, type=click.IntRange(100))
-def compare(results: Path, matrix: str, config_dir: Path, data_root: Path, resamples: int) -> None:
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="Processes side by side.")
+def compare(results: Path, matrix: str, config_dir: Path, data_root: Path, resamples: int, threads: int) -> None:
     """Gather all runs into tables with intervals.
 
     Where a split was audited, its identity.parquet says how near each test sequence is to training: bands.csv. Where
@@ -265,12 +267,16 @@ def compare(results: Path, matrix: str, config_dir: Path, data_root: Path, resam
     axes = json.loads(matrix)
     models = {name: read_yaml(config_dir / "model" / f"{name}.yaml") for name in axes["model"]}
     runs = [results / "runs" / cell.folder for cell in cards.cells(axes, models)]
-    compare(runs, results / "tables", resamples=resamples)
+    effort = {
+        "resamples": resamples,
+        "processes": min(threads, 1 + len(runs) // 50),
+    }  # starting one takes as long as 20 runs
+    compare(runs, results / "tables", **effort)
     places = [(data, split) for data in axes["data"] for split in axes["split"]]
     files = {place: data_root.joinpath(*place, "identity.parquet") for place in places}
     audited = {place: path for place, path in files.items() if path.is_file()}
-    bands.write(runs, audited, results / "tables", resamples=resamples)
-    lengths.write(runs, results / "tables", resamples=resamples)
+    bands.write(runs, audited, results / "tables", **effort)
+    lengths.write(runs, results / "tables", **effort)
 
 
 @click.command()

@@ -27,7 +27,7 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from unrolled import kernel, runs, targets
+from unrolled import handover, kernel, runs, targets
 from unrolled.batching import Encoded, following, loader
 from unrolled.cards import AXES
 from unrolled.checkpoints import Checkpoints, Files
@@ -43,6 +43,7 @@ DIVERGED = (
     "the gradient is not finite within the first epoch. Remedies, in the lecture's order: "
     "lower train.clip_norm (tau), lower train.learning_rate, use a gated cell (LSTM, GRU)"
 )
+HANDED_OVER = ("predictions.parquet", "history.csv", "steps.csv", "instruments.csv", "run.json")
 
 
 def fingerprint(config: dict[str, Any]) -> str:
@@ -54,6 +55,15 @@ def fingerprint(config: dict[str, Any]) -> str:
 
 
 def train(config: dict[str, Any]) -> None:
+    """Train one cell as `fit` says, alone at its folder; another attempt at a finished run puts its files back."""
+    out, identity = Path(config["paths"]["out"]), fingerprint(config)
+    with handover.alone(out) as waited:
+        if not handover.restored(out, identity, again=waited or config["attempt"] > 1):
+            fit(config, identity)
+            handover.keep(out, identity, HANDED_OVER)
+
+
+def fit(config: dict[str, Any], identity: str) -> None:
     """Train one cell of the matrix and write predictions.parquet, run.json and checkpoints/.
 
     What was seen on the way is in history.csv (epochs), steps.csv (gradient norms) and instruments.csv.
@@ -62,6 +72,7 @@ def train(config: dict[str, Any]) -> None:
 
     Args:
         config: the composed Hydra config (config/train.yaml), resolved, with `cell` added.
+        identity: its fingerprint.
 
     Raises:
         UnrolledError: bad paths or folds, or a gradient that is not finite before the first epoch ends.
@@ -77,7 +88,7 @@ def train(config: dict[str, Any]) -> None:
     )
     batches = loaders(config, material)
     training = Training(build(config, material), material.task, recipe, config["cell"]["seed"])
-    checkpoints = Checkpoints(out / "checkpoints", fingerprint(config))
+    checkpoints = Checkpoints(out / "checkpoints", identity)
     _say_start(config, material, training.network, checkpoints.last)
     tracker = Tracker(config["wandb"], Path(config["paths"]["wandb"]), config)
     history = History(int(batches["train"].dataset.lengths.sum()), tracker)
@@ -135,6 +146,7 @@ def _trainer(recipe: dict[str, Any], callbacks: list[Callback]) -> L.Trainer:
         max_epochs=recipe["max_epochs"],
         accelerator="auto",
         devices=1,
+        precision=recipe["precision"],
         benchmark=False,  # deterministic, with `repeatable`
         logger=False,
         callbacks=[*callbacks, Stopping("val_loss", patience=recipe["patience"])],

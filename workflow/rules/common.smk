@@ -8,7 +8,7 @@ from pathlib import Path
 
 try:
     import unrolled
-    from unrolled import cards
+    from unrolled import cards, leftovers
     from unrolled.errors import UnrolledError
 except ModuleNotFoundError as error:
     sys.exit(f"unrolled: error: {error}; run `make setup`, then `.venv/bin/snakemake` or `. .venv/bin/activate`")
@@ -42,9 +42,27 @@ TRACKED = {
     "wandb_dir": RESULTS,
 }
 # Steps of two splits side by side keep the cores busier than those of one.
-HALF = max(1, (workflow.cores or 8) // 2)
+# A cluster is asked for four cores: how many its nodes have is not known here, and differs there.
+CORES = workflow.resource_settings.cores if workflow.is_main_process else None
+HALF = max(1, (CORES or 8) // 2)
 MATRIX = json.dumps(config["matrix"])
 SOURCE = Path(os.path.relpath(Path(unrolled.__file__).parent))
+
+
+# What a run asks a cluster for: the experiment's `resources`, and those of one model above them.
+RESOURCES = {"mem_mb": 4000, "runtime": "6h", "gres": ""} | config.get("resources", {})
+
+
+def asked(model, what):
+    """One resource of a run of a model."""
+    return RESOURCES.get("models", {}).get(model, {}).get(what, RESOURCES[what])
+
+
+def group_of(w):
+    """Runs that may share a job of a cluster: those that ask for a GPU are apart, and so are baselines."""
+    if CARDS["model"][w.model]["kind"] == "baseline":
+        return "baselines"
+    return "gpu_runs" if asked(w.model, "gres") else "runs"
 
 
 def one_of(names):
@@ -101,6 +119,23 @@ QUERIES = fetched("query")
 def sources(data):
     """What says where the answers to queries among a data card's files came from."""
     return [f"{path}.json" for path in raw_files(data) if path.removeprefix("results/raw/") in QUERIES]
+
+
+LEFT = Path(RESULTS) / "logs" / "slurm.json"
+
+
+onstart:
+    # Jobs of a Snakemake that was killed would be at the runs that this one starts again.
+    if name := getattr(workflow.scheduler._executor, "run_uuid", None):
+        leftovers.take_over(LEFT, name)
+
+
+onsuccess:
+    LEFT.unlink(missing_ok=True)
+
+
+onerror:
+    LEFT.unlink(missing_ok=True)
 
 
 wildcard_constraints:

@@ -9,6 +9,7 @@ rule compare:
             "compare",
             "bands",
             "lengths",
+            "crew",
             "bootstrap",
             "evaluate",
             "scoring",
@@ -28,6 +29,7 @@ rule compare:
         f"{RESULTS}/benchmarks/compare.tsv"
     conda:
         "../../envs/tools.yaml"
+    threads: 2 * HALF
     resources:
         mem_mb=2000,
         runtime="1h",
@@ -36,7 +38,7 @@ rule compare:
         matrix=MATRIX,
         resamples=config.get("resamples", 1000),
     shell:
-        "unrolled compare --results {params.results:q} --matrix {params.matrix:q} --resamples {params.resamples} "
+        "unrolled compare --results {params.results:q} --matrix {params.matrix:q} --resamples {params.resamples} --threads {threads} "
         "> {log:q} 2>&1"
 
 

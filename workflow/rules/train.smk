@@ -37,6 +37,7 @@ rule train:
             "pooling",
             "batching",
             "runs",
+            "handover",
             "table",
             "tasks",
             "inputs",
@@ -56,19 +57,24 @@ rule train:
         BENCHMARK
     wildcard_constraints:
         model=one_of(models_of("neural")),
+    group:
+        group_of
     conda:
         "../../envs/tools.yaml"
     threads: 1
     resources:
         **TRACKED,
-        mem_mb=4000,
-        runtime="24h",
+        mem_mb=lambda w, attempt: asked(w.model, "mem_mb") * attempt,
+        runtime=lambda w: asked(w.model, "runtime"),
+        gres=lambda w: asked(w.model, "gres"),
+        attempt=lambda w, attempt: attempt,
+        turn=1,
     params:
         folder=subpath(output.run, parent=True),
         changes=list(overrides(config.get("train", {}), "train")),
     shell:
         "unrolled train data={wildcards.data} split={wildcards.split} model={wildcards.model} "
-        "fold={wildcards.fold} seed={wildcards.seed} threads={threads} "
+        "fold={wildcards.fold} seed={wildcards.seed} threads={threads} attempt={resources.attempt} "
         "paths.table={input.table} paths.folds={input.folds} paths.certificate={input.certificate} "
         "paths.out={params.folder} paths.wandb={resources.wandb_dir} wandb.mode={resources.wandb_mode} "
         "wandb.project={resources.wandb_project} wandb.entity={resources.wandb_entity} "
@@ -91,6 +97,7 @@ rule baseline:
             "choosing",
             "homology",
             "runs",
+            "handover",
             "table",
             "inputs",
             "series",
@@ -105,13 +112,18 @@ rule baseline:
         BENCHMARK
     wildcard_constraints:
         model=one_of(models_of("baseline")),
+    group:
+        group_of
     conda:
         "../../envs/tools.yaml"
     threads: 1
     resources:
         **TRACKED,
-        mem_mb=4000,
-        runtime="4h",
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime="1h",
+        gres="",
+        attempt=lambda w, attempt: attempt,
+        turn=1,
     params:
         folder=subpath(output.run, parent=True),
     shell:
@@ -120,7 +132,7 @@ rule baseline:
         "--seed {wildcards.seed} --wandb-mode {resources.wandb_mode} --wandb-project {resources.wandb_project} "
         "--wandb-entity={resources.wandb_entity} --wandb-experiment {resources.wandb_experiment} "
         "--wandb-artifacts={resources.wandb_artifacts} --certificate {input.certificate:q} "
-        "--wandb-dir {resources.wandb_dir:q} --out {params.folder:q} > {log:q} 2>&1"
+        "--wandb-dir {resources.wandb_dir:q} --attempt {resources.attempt} --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -142,10 +154,16 @@ rule evaluate:
         f"{RUN}/metrics.json",
     log:
         f"{LOG}.evaluate.log",
+    group:
+        group_of
     conda:
         "../../envs/tools.yaml"
     resources:
+        **TRACKED,
         mem_mb=1000,
-        runtime="30m",
+        runtime="10m",
+        turn=1,
+        # jobs of a group must agree in what is no number
+        gres=lambda w: asked(w.model, "gres") if w.model in models_of("neural") else "",
     shell:
         "unrolled evaluate --predictions {input.predictions:q} --run {input.run:q} --out {output:q} > {log:q} 2>&1"

@@ -1,0 +1,65 @@
+"""Jobs in Slurm's queue that a killed workflow left behind: nobody waits for them any more.
+
+All jobs of one Snakemake have one name. It is written down while that Snakemake lives, and found by the next one.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from unrolled.console import say
+from unrolled.errors import UnrolledError
+from unrolled.files import read_json, write_json
+
+PATIENCE = 600  # seconds for cancelled jobs to end: Slurm's KillWait and a node that is slow to answer
+
+
+def take_over(record: Path, name: str) -> None:
+    """Cancel what is left of the workflow in `record`, wait until it has ended, and write down this one's `name`.
+
+    A run that is cancelled goes on from its last epoch. Nothing is cancelled while the Snakemake that asked for it
+    lives on this machine.
+
+    Raises:
+        UnrolledError: the jobs do not end.
+    """
+    old = read_json(record) if record.is_file() else None
+    if old and not _lives(old) and (left := _queued(old["name"])):
+        say(f"{len(left)} jobs that a killed workflow left in the queue are cancelled; their runs go on")
+        subprocess.run(["scancel", f"--name={old['name']}"], check=False)
+        _await_end(old["name"])
+    write_json(record, {"name": name, "host": socket.gethostname(), "pid": os.getpid()})
+
+
+def _lives(old: dict[str, Any]) -> bool:
+    if old["host"] != socket.gethostname():
+        return False
+    try:
+        os.kill(old["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _queued(name: str) -> list[str]:
+    """Ids of jobs of a name that wait or run, or are about to end."""
+    if shutil.which("squeue") is None:
+        return []
+    command = ["squeue", "--noheader", "--format=%i", f"--name={name}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+
+
+def _await_end(name: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while left := _queued(name):
+        if time.monotonic() > deadline:
+            raise UnrolledError(
+                f"jobs {', '.join(left)} were cancelled, and still run: `scancel` them, then start again"
+            )
+        time.sleep(1)

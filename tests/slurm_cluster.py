@@ -1,0 +1,179 @@
+"""A real Slurm on loopback, from Debian's packages: munge, one controller, virtual nodes; no root needed.
+
+PATH=$PATH:/usr/sbin python tests/slurm_cluster.py FOLDER   # starts one, says how to use it, stops it at Ctrl-C
+"""
+
+import contextlib
+import getpass
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
+NODES = ("n1", "n2")
+CONF = """
+ClusterName=loop
+SlurmctldHost={host}(127.0.0.1)
+AuthType=auth/munge
+AuthInfo=socket={root}/munge/socket
+SlurmUser={user}
+SlurmdUser={user}
+SlurmctldPort={port}
+SlurmctldPidFile={root}/slurmctld.pid
+SlurmctldLogFile={root}/slurmctld.log
+StateSaveLocation={root}/state
+SlurmdPidFile={root}/slurmd.%n.pid
+SlurmdLogFile={root}/slurmd.%n.log
+SlurmdSpoolDir={root}/spool/%n
+SlurmdParameters=config_overrides
+SlurmdTimeout=10
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1
+JobAcctGatherParams=OverMemoryKill
+AccountingStorageType=accounting_storage/none
+MinJobAge=300
+KillWait=5
+ReturnToService=2
+MpiDefault=none
+SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def missing() -> list[str]:
+    """Programs that are not installed."""
+    return [name for name in PROGRAMS if shutil.which(name) is None]
+
+
+def free_ports(n: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+class Cluster:
+    """Daemons that live below a folder of short name (sockets' names may have 107 letters)."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        for name in ("munge", "state", *(f"spool/{node}" for node in NODES)):
+            (root / name).mkdir(parents=True, mode=0o700)
+        (root / "munge" / "key").write_bytes(secrets.token_bytes(128))
+        (root / "munge" / "key").chmod(0o400)
+        host, (port, *ports) = socket.gethostname(), free_ports(1 + len(NODES))
+        conf = CONF.format(root=root, host=host, user=getpass.getuser(), port=port)
+        for node, own in zip(NODES, ports, strict=True):
+            conf += f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={own} CPUs=4 RealMemory=64000\n"
+        (root / "slurm.conf").write_text(conf)
+        self.env = os.environ | {"SLURM_CONF": str(root / "slurm.conf"), "PATH": f"{root}/bin:{os.environ['PATH']}"}
+        self._place_srun()
+
+    def call(self, *command: str) -> str:
+        """What a Slurm command says; an error if it fails."""
+        return subprocess.run(command, env=self.env, check=True, capture_output=True, text=True).stdout
+
+    def _place_srun(self) -> None:
+        """Jobs call it without the variables of Slurm; where a cluster is installed its file is in /etc."""
+        script = self.root / "bin" / "srun"
+        script.parent.mkdir()
+        script.write_text(f'#!/bin/sh\nSLURM_CONF={self.root}/slurm.conf exec {shutil.which("srun")} "$@"\n')
+        script.chmod(0o755)
+
+    def start(self) -> None:
+        munge = self.root / "munge"
+        files = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+        self.call("munged", "--force", *(f"--{option}={munge / name}" for option, name in files.items()))
+        self.start_controller()
+        for node in NODES:
+            self.start_node(node)
+
+    def start_controller(self) -> None:
+        self.call("slurmctld")
+        self.until(lambda: " is UP" in self.call("scontrol", "ping"))
+
+    def start_node(self, name: str) -> None:
+        self.call("slurmd", "-N", name)
+        self.until(lambda: self.state(name) in ("idle", "mixed", "allocated"))
+
+    def state(self, node: str) -> str:
+        return self.call("sinfo", "--noheader", "--Node", f"--nodes={node}", "--format=%T").strip()
+
+    def stop_controller(self) -> None:
+        os.kill(self._pid("slurmctld"), signal.SIGKILL)
+
+    def cut_power(self, node: str) -> None:
+        """Kill a node's daemon and all that runs there, at once."""
+        os.kill(self._pid(f"slurmd.{node}"), signal.SIGKILL)
+        for pid in self._running_on(node):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            self.call("scancel", f"--user={getpass.getuser()}")
+            self.until(lambda: not self.call("squeue", "--noheader").strip())
+        for name in ("slurmctld", *(f"slurmd.{node}" for node in NODES), "munge/munged"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
+                os.kill(self._pid(name), signal.SIGTERM)
+
+    def jobs(self) -> dict[str, str]:
+        """Job -> node, of those that run."""
+        lines = self.call("squeue", "--noheader", "--states=running", "--format=%i %N").splitlines()
+        return dict(line.split() for line in lines)
+
+    @staticmethod
+    def until(condition, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                if condition():
+                    return
+            assert time.monotonic() < deadline, "it did not come to that in time"
+            time.sleep(0.2)
+
+    def _pid(self, name: str) -> int:
+        path = self.root / ("munge/pid" if name == "munge/munged" else f"{name}.pid")
+        return int(path.read_text())
+
+    def _running_on(self, node: str) -> Iterator[int]:
+        """Processes whose environment says that they are of a job on this node of this cluster, and their daemons."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                told = (folder / "environ").read_bytes().split(b"\0")
+                if (
+                    f"SLURMD_NODENAME={node}".encode() in told
+                    and f"SLURM_CONF={self.root}/slurm.conf".encode() in told
+                ):
+                    yield int(folder.name)
+
+
+@contextlib.contextmanager
+def running(root: Path) -> Iterator[Cluster]:
+    """A cluster that is up, and stopped in the end."""
+    cluster = Cluster(root)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+if __name__ == "__main__":
+    if absent := missing():
+        sys.exit(f"{', '.join(absent)} not found (Debian: apt-get install slurm-wlm munge; PATH=$PATH:/usr/sbin)")
+    with running(Path(sys.argv[1]).resolve()) as here, contextlib.suppress(KeyboardInterrupt):
+        print(f"export SLURM_CONF={here.root}/slurm.conf", flush=True)
+        signal.pause()

@@ -1,0 +1,53 @@
+"""Whose jobs are cancelled: those of a dead workflow, and nobody else's. The real thing is in test_slurm.py."""
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from unrolled import leftovers
+from unrolled.files import read_json, write_json
+
+HERE = socket.gethostname()
+
+
+def dead() -> int:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Commands of Slurm's names that note what they were asked; the queue is a file that scancel empties."""
+    for name, does in (
+        ("squeue", 'cat "$here/jobs"'),
+        ("scancel", 'echo "$@" > "$here/cancelled"; : > "$here/jobs"'),
+    ):
+        script = tmp_path / name
+        script.write_text(f"#!/bin/sh\nhere={tmp_path}\n{does}\n")
+        script.chmod(0o755)
+    (tmp_path / "jobs").write_text("7\n8\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_jobs_of_a_dead_workflow_are_cancelled(queue: Path) -> None:
+    write_json(queue / "record", {"name": "old", "host": HERE, "pid": dead()})
+    leftovers.take_over(queue / "record", "new")
+    assert (queue / "cancelled").read_text() == "--name=old\n"
+    assert read_json(queue / "record") == {"name": "new", "host": HERE, "pid": os.getpid()}
+
+
+def test_jobs_of_a_living_workflow_are_left_alone(queue: Path) -> None:
+    write_json(queue / "record", {"name": "old", "host": HERE, "pid": os.getpid()})
+    leftovers.take_over(queue / "record", "new")
+    assert not (queue / "cancelled").exists()
+
+
+def test_the_first_workflow_finds_nothing(queue: Path) -> None:
+    leftovers.take_over(queue / "logs/record", "new")
+    assert read_json(queue / "logs/record")["name"] == "new"
+    assert not (queue / "cancelled").exists()

@@ -1,0 +1,225 @@
+"""The workflow on a real Slurm: the same predictions as at home, and every fault survived: `make test-slurm`."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+import slurm_cluster
+from slurm_cluster import Cluster
+from test_workflow import SNAKEMAKE, copy_project, edit
+
+ABSENT = slurm_cluster.missing()
+PROFILE = ["--profile", "workflow/profiles/slurm", "--slurm-init-seconds-before-status-checks", "1"]
+FAST = ["--latency-wait", "10", "--nocolor"]
+RUNS = [f"results/demo/runs/demo/random/lstm/fold0-seed{seed}" for seed in (0, 1)]
+EPOCHS = 25
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(bool(ABSENT), reason=f"no Slurm: {', '.join(ABSENT)} not on PATH (Debian: slurm-wlm, munge)"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    root = Path(tempfile.mkdtemp(prefix="slurm."))
+    with slurm_cluster.running(root) as started:
+        yield started
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Two small runs, done at home."""
+    project = copy_project(tmp_path_factory.mktemp("home"))
+    matrix = {"data": ["demo"], "split": ["random"], "model": ["lstm"], "fold": [0], "seed": [0, 1]}
+    edit(project / "config/data/demo.yaml", simulate={"n": 900, "families": 60, "seed": 0})
+    train = {"max_epochs": EPOCHS, "patience": EPOCHS}
+    edit(project / "config/config.yaml", matrix=matrix, train=train, resamples=100)
+    subprocess.run([SNAKEMAKE, "--cores", "2"], cwd=project, check=True, capture_output=True)
+    return project
+
+
+@pytest.fixture
+def project(undisturbed, tmp_path_factory):
+    """The same before anything was trained; its tables and splits are there, as near to the package as it is."""
+    copy = Path(shutil.copytree(undisturbed, tmp_path_factory.mktemp("away"), symlinks=True, dirs_exist_ok=True))
+    shutil.rmtree(copy / "results/demo")
+    return copy
+
+
+class Workflow:
+    """A Snakemake that hands its jobs to the cluster."""
+
+    def __init__(self, project: Path, cluster: Cluster, *arguments: str, profile=PROFILE, **env: str):
+        self.project = project
+        command = [str(SNAKEMAKE), *profile, *FAST, *arguments]
+        options = {"cwd": project, "env": cluster.env | env, "start_new_session": True}
+        with (project / "snakemake.log").open("a") as said:
+            self.process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, **options)
+
+    def text(self) -> str:
+        return (self.project / "snakemake.log").read_text()
+
+    def log(self, run: str) -> str:
+        path = self.project / f"results/demo/logs/demo.random.lstm.{run.split('/')[-1]}.train.log"
+        return path.read_text() if path.exists() else ""
+
+    def freeze(self, runs: list[str] = RUNS) -> tuple[str, int]:
+        """Stop the first of these runs after its third epoch, as if it had much to do: its name and process."""
+        deadline = time.monotonic() + 300
+        while not (reached := [run for run in runs if "epoch   3/" in self.log(run)]):
+            assert self.process.poll() is None, self.text()
+            assert time.monotonic() < deadline, self.text()
+            time.sleep(0.05)
+        numbers = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+        pid = next(pid for pid in numbers if _trains(pid, self.project, reached[0]))
+        os.kill(pid, signal.SIGSTOP)
+        return reached[0], pid
+
+    def finish(self) -> None:
+        assert self.process.wait(900) == 0, self.text()
+
+
+def _trains(pid: int, project: Path, run: str) -> bool:
+    """Whether a process is that of the run."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        here = Path(f"/proc/{pid}/cwd").resolve() == project.resolve()
+    except OSError:
+        return False
+    return here and b"train" in words and f"paths.out={run}".encode() in words
+
+
+def same_predictions(one: Path, two: Path) -> None:
+    found = sorted(path.relative_to(one) for path in one.glob("results/demo/runs/**/predictions.parquet"))
+    assert found
+    for path in found:
+        assert (one / path).read_bytes() == (two / path).read_bytes(), path
+
+
+def went_on(workflow: Workflow, undisturbed: Path, run: str) -> None:
+    """It ended with the numbers of the undisturbed one, and trained no saved epoch of this run again."""
+    workflow.finish()
+    same_predictions(undisturbed, workflow.project)
+    for name in ("summary", "models"):
+        table = f"results/demo/tables/{name}.csv"
+        assert (undisturbed / table).read_bytes() == (workflow.project / table).read_bytes()
+    if "finished before, and put back" not in workflow.log(run):  # some end in the seconds that Slurm leaves them
+        assert json.loads((workflow.project / run / "run.json").read_text())["resumed"]
+        assert "resuming from" in workflow.log(run)
+    assert "epoch   1/" not in workflow.log(run)
+
+
+def test_a_cancelled_job_goes_on(cluster, project, undisturbed):
+    workflow = Workflow(project, cluster)
+    run, _ = workflow.freeze()
+    cluster.call("scancel", *cluster.jobs())
+    went_on(workflow, undisturbed, run)
+
+
+def test_a_node_that_loses_power_is_replaced(cluster, project, undisturbed):
+    workflow = Workflow(project, cluster)
+    run, _ = workflow.freeze()
+    [node] = cluster.jobs().values()
+    cluster.cut_power(node)
+    try:
+        went_on(workflow, undisturbed, run)
+    finally:
+        cluster.start_node(node)
+
+
+def test_a_time_limit_is_survived(cluster, project, undisturbed):
+    """The runs are stopped until their minute is over."""
+    edit(project / "config/config.yaml", resources={"runtime": 1})
+    workflow = Workflow(project, cluster, "--set-resources", "evaluate:runtime=0")
+    run, _ = workflow.freeze()
+    went_on(workflow, undisturbed, run)
+    assert "TIMEOUT" in cluster.call("squeue", "--states=all", "--format=%T")
+
+
+def test_a_job_over_its_memory_is_given_more(cluster, project, undisturbed):
+    edit(project / "config/config.yaml", resources={"mem_mb": 500})
+    workflow = Workflow(project, cluster, "--set-resources", "evaluate:mem_mb=100")
+    workflow.finish()
+    same_predictions(undisturbed, project)
+    assert "Trying to restart" in workflow.text()
+
+
+def test_the_controller_may_be_restarted(cluster, project, undisturbed):
+    workflow = Workflow(project, cluster)
+    run, pid = workflow.freeze()
+    cluster.stop_controller()
+    time.sleep(15)
+    cluster.start_controller()
+    os.kill(pid, signal.SIGCONT)
+    workflow.finish()
+    same_predictions(undisturbed, project)
+    assert "resuming" not in workflow.log(run)
+
+
+def test_a_killed_snakemake_is_started_again(cluster, project, undisturbed):
+    workflow = Workflow(project, cluster)
+    run, _ = workflow.freeze()
+    left = set(cluster.jobs())
+    os.killpg(workflow.process.pid, signal.SIGKILL)
+    workflow.process.wait()
+    assert set(cluster.jobs()) == left
+    subprocess.run([SNAKEMAKE, "--unlock"], cwd=project, check=True, capture_output=True)
+    again = Workflow(project, cluster)
+    went_on(again, undisturbed, run)
+    assert "a killed workflow left in the queue" in again.text()
+
+
+def test_what_was_finished_in_a_job_that_dies_is_not_run_again(cluster, project, undisturbed):
+    """Two runs in one job, one of them over before the job is cancelled."""
+    workflow = Workflow(project, cluster)
+    finished = [project / run / "checkpoints/finished/identity" for run in RUNS]
+    cluster.until(lambda: any(path.exists() for path in finished), 300)
+    [done] = [run for run, path in zip(RUNS, finished, strict=True) if path.exists()]
+    run, _ = workflow.freeze([other for other in RUNS if other != done])
+    before = (project / done / "run.json").read_text()
+    cluster.call("scancel", *cluster.jobs())
+    went_on(workflow, undisturbed, run)
+    assert (project / done / "run.json").read_text() == before
+    assert "finished before, and put back" in workflow.log(done)
+
+
+def test_any_scheduler_does_by_template(cluster, project, undisturbed):
+    profile = ["--profile", "workflow/profiles/cluster-generic"]
+    workflow = Workflow(project, cluster, profile=profile, UNROLLED_SCHEDULER="slurm")
+    run, _ = workflow.freeze()
+    cluster.call("scancel", *cluster.jobs())
+    went_on(workflow, undisturbed, run)
+
+
+def test_a_gpu_is_asked_for_by_the_experiment(project):
+    """The cluster here has none: what would be handed in is read from a dry run's plan."""
+    edit(project / "config/config.yaml", resources={"models": {"lstm": {"gres": "gpu:1", "runtime": "2h"}}})
+    done = subprocess.run([SNAKEMAKE, "-n", *FAST], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    trained = [
+        line for line in (done.stdout + done.stderr).splitlines() if "gres=gpu:1" in line and "attempt=1" in line
+    ]
+    assert len(trained) == 2
+    assert all("runtime=120" in line for line in trained)
+
+
+def test_the_default_experiment_gives_the_same_predictions_as_at_home(cluster, tmp_path):
+    home = copy_project(tmp_path / "home")
+    away = copy_project(tmp_path / "away")
+    for project in (home, away):
+        config = yaml.safe_load((project / "config/config.yaml").read_text())
+        edit(project / "config/config.yaml", matrix=config["matrix"] | {"seed": [0]}, resamples=100)
+    subprocess.run([SNAKEMAKE, "--cores", "2"], cwd=home, check=True, capture_output=True)
+    workflow = Workflow(away, cluster, "--group-components", "runs=3", "baselines=9")
+    workflow.finish()
+    same_predictions(home, away)
