@@ -59,7 +59,7 @@ def test_neighbours_are_sought_where_the_audit_will_search_as_well(monkeypatch):
 
     monkeypatch.setattr(neighbours, "identities", noted)
     found = neighbours.neighbours(sequences, DEFINITIONS["local80"], 0.3, budget=0, audit=30)
-    audits = likely(sequences, np.arange(120) % 5, sensitivity=sensitivity(sequences, 30, 1))
+    audits = likely(sequences, np.arange(120) % 5, sensitivity=sensitivity(sequences, 30))
     assert not found.exhaustive
     assert {tuple(pair) for pair in audits.tolist()} <= looked_at
     other = proposed(sequences, settings=neighbours.OTHER_SEEDS["protein"])

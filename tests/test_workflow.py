@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from series_fixture import CARD, stays, write_long
+from test_hostile import small_disk
 from uniprot_service import MIRROR, Entry, serve, service, status, swissprot, written, yeast
 from unrolled.simulate import simulate
 from wandb_service import serving
@@ -235,6 +236,45 @@ def test_a_forced_run_gives_the_same_bytes(mine, finished):
     done = snakemake(mine, "--forcerun", "train", "--", f"{RUN}/predictions.parquet")
     assert done.returncode == 0, done.stderr
     assert (mine / RUN / "predictions.parquet").read_bytes() == (finished / RUN / "predictions.parquet").read_bytes()
+
+
+@pytest.mark.faults(
+    "interruptions",
+    "a second Snakemake is started in a project where one is at work",
+    "it ends at once, says that the folder is locked and changes nothing; the first goes on to its end",
+)
+def test_two_workflows_at_once(mine):
+    config = yaml.safe_load((mine / "config/config.yaml").read_text())
+    edit(mine / "config/config.yaml", matrix=config["matrix"] | {"split": ["random"], "model": ["lstm"], "seed": [7]})
+    command = [str(SNAKEMAKE), "--cores", "2"]
+    first = subprocess.Popen(command, cwd=mine, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list((mine / ".snakemake/locks").glob("*")):
+        assert first.poll() is None, "finished before the second could start"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    second = snakemake(mine)
+    assert second.returncode != 0
+    assert "Directory cannot be locked" in second.stderr
+    assert first.wait(240) == 0
+    assert json.loads((mine / RUN.replace("seed0", "seed7") / "metrics.json").read_text())
+    assert planned(mine) == {}
+
+
+@pytest.mark.faults(
+    "storage",
+    "the results folder is read-only when the workflow is started",
+    "it ends with the name of the folder, before anything is computed",
+)
+def test_a_read_only_results_folder_ends_the_workflow(tmp_path):
+    project = copy_project(tmp_path)
+    with small_disk(project / "results", "1m") as disk:
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        done = snakemake(project)
+        assert done.returncode != 0
+        assert "Read-only file system" in done.stderr
+        assert "results" in done.stderr
+        assert not list(disk.iterdir())
 
 
 @pytest.mark.faults(

@@ -24,14 +24,14 @@ COST = {7.5: 1.1e-4, 6.5: 3.5e-5, 5.7: 2.5e-5}
 MOST_SENSITIVE = max(COST)
 
 
-def seconds(sequences: Sequence[str], sensitivity: float, threads: int) -> float:
-    """Predicted time of a search; the same on every machine, so that it decides the same everywhere."""
-    return COST[sensitivity] * sum(map(len, sequences)) / threads
+def seconds(sequences: Sequence[str], sensitivity: float, cores: int) -> float:
+    """Predicted time of a search on so many cores; the same on every machine, so that it decides alike everywhere."""
+    return COST[sensitivity] * sum(map(len, sequences)) / cores
 
 
-def affordable(sequences: Sequence[str], budget: float, threads: int) -> float:
+def affordable(sequences: Sequence[str], budget: float, cores: int) -> float:
     """The highest sensitivity whose search is predicted to take at most `budget` seconds; the lowest if none is."""
-    fitting = (s for s in COST if seconds(sequences, s, threads) <= budget)
+    fitting = (s for s in COST if seconds(sequences, s, cores) <= budget)
     return max(fitting, default=min(COST))
 
 
@@ -87,7 +87,7 @@ def _nucleotide(here: Path, fasta: Path, both_strands: bool, options: list[str])
     """query, target, bits; the search turns strands, which its prefilter alone does not."""
     hits = here / "hits.tsv"
     files = [str(fasta), str(fasta), str(hits), str(here / "tmp")]
-    kind = ["--search-type", "3", "--strand", "2" if both_strands else "1", "-e", "100"]
+    kind = ["--dbtype", "2", "--search-type", "3", "--strand", "2" if both_strands else "1", "-e", "100"]
     options = options if "-k" in options else [*options, *homology.SEEDS]
     answer = ["--alignment-mode", "1", "--format-output", "query,target,bits"]
     homology.run([str(homology.mmseqs()), "easy-search", *files, *kind, *answer, *options])

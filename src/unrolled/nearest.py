@@ -18,6 +18,7 @@ Ints = NDArray[np.int64]
 
 PAIR, CELL = 12e-6, 0.8e-9  # seconds: of one pair in one thread only, of one cell of its table in each; measured
 BLOCK = 2**18  # pairs in memory at a time
+CORES = 2  # that predictions are made for: neither folds nor certificates depend on how many there are
 SEARCHING = 0.5  # share of the budget that a search may take
 SEARCHED = 0.75  # share of the alignments for pairs that it proposes; the sample has the rest
 CONFIDENCE = 0.95
@@ -74,14 +75,14 @@ class Effort(TypedDict, total=False):
     say: Callable[[str], None]
 
 
-def seconds(pairs: float, cells: float, threads: int) -> float:
-    """Predicted time of alignments; the same on every machine, so that it decides the same everywhere."""
-    return PAIR * pairs + CELL * cells / threads
+def seconds(pairs: float, cells: float) -> float:
+    """Predicted time of alignments on two cores, whatever there are: so it decides the same everywhere."""
+    return PAIR * pairs + CELL * cells / CORES
 
 
-def sensitivity(sequences: Sequence[str], budget: float, threads: int) -> float:
+def sensitivity(sequences: Sequence[str], budget: float) -> float:
     """How sensitive a search an audit of that budget, in seconds, makes where it cannot align every pair."""
-    return candidates.affordable(sequences, SEARCHING * budget, threads)
+    return candidates.affordable(sequences, SEARCHING * budget, CORES)
 
 
 def crossing_cost(sequences: Sequence[str], folds: Ints) -> tuple[int, int]:
@@ -111,21 +112,22 @@ def cross(
         sequences: N of them; equal identities go to the lower row, so sort them for a result without chance.
         folds: (N,) numbers 0..k-1.
         threshold: what is counted.
-        budget: predicted seconds of all alignments; beyond it, a search and a sample, about as long together.
+        budget: predicted seconds of all alignments on two cores; beyond it, a search and a sample, about as long
+            together.
         say: told what will be done and what it will cost, before it is done.
     """
     pairs, cells = crossing_cost(sequences, folds)
     alignments = (2 if both_strands else 1) * (len(definition.parts) or 1)  # of each pair
-    cost = alignments * seconds(pairs, cells, threads)
+    cost = alignments * seconds(pairs, cells)
     job = _Job(sequences, folds, definition, threshold, both_strands, threads, progress)
     if cost <= budget:
-        say(f"aligning all {pairs:,} pairs, about {_minutes(cost)}")
+        say(f"aligning all {pairs:,} pairs, about {_minutes(cost)} on two cores")
         job.align(_all(folds), pairs)
         return job.found(pairs, None)
-    level = sensitivity(sequences, budget, threads)
-    searching = candidates.seconds(sequences, level, threads)
+    level = sensitivity(sequences, budget)
+    searching = candidates.seconds(sequences, level, CORES)
     say(
-        f"all {pairs:,} pairs would take about {_minutes(cost)}: a search instead, "
+        f"all {pairs:,} pairs would take about {_minutes(cost)} on two cores: a search instead, "
         f"of sensitivity {level:g}, about {_minutes(searching)}"
     )
     affordable = int(max(1 - searching / budget, 1 - SEARCHING) * budget / cost * pairs) if budget else 0

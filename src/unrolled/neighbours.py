@@ -86,7 +86,7 @@ def neighbours(
         each = (bounds.cells(sequences, p, threshold, both_strands=both_strands, shorter=shorter) for p in parts)
         return sum(each) / CELLS_PER_SECOND
 
-    searches = [candidates.MOST_SENSITIVE, sensitivity(sequences, audit, threads)]
+    searches = [candidates.MOST_SENSITIVE, sensitivity(sequences, audit)]
     searching = sum(candidates.seconds(sequences, each, 1) for each in searches)
     shorter = math.inf if cost(math.inf) <= budget else _affordable(sequences, cost, budget)
     say(_plan(total, cost(math.inf), budget, shorter, cost(shorter), searching))

@@ -37,7 +37,9 @@ def doctor(system: bool) -> None:
 @click.option("--labels", type=FILE, help="CSV or TSV with columns id and label, of both files.")
 @click.option("--json", "json_out", type=FILE, help="Write the findings as JSON.")
 @click.option("--html", "html_out", type=FILE, help="Write the findings as one self-contained page.")
-@click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(0), help="Budget of alignment.")
+@click.option(
+    "--minutes", default=10.0, show_default=True, type=click.FloatRange(0), help="Budget of alignment, of two cores."
+)
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--seed", default=0, show_default=True, help="Of the random sample beyond the budget.")
 @click.pass_context

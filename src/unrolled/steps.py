@@ -160,7 +160,9 @@ def folds(
 @click.option("--folds", required=True, type=EXISTING, help="folds.parquet")
 @click.option("--data-card", required=True, type=EXISTING, help="config/data/<name>.yaml: alphabet, strands.")
 @click.option("--split-card", required=True, type=EXISTING, help="config/split/<name>.yaml: definition, identity.")
-@click.option("--minutes", default=20.0, show_default=True, type=click.FloatRange(0), help="Budget of alignment.")
+@click.option(
+    "--minutes", default=20.0, show_default=True, type=click.FloatRange(0), help="Budget of alignment, of two cores."
+)
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--out", required=True, type=FOLDER, help="Folder for certificate.json and identity.parquet.")
 def certify(

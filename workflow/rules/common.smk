@@ -45,6 +45,7 @@ TRACKED = {
 # A cluster is asked for four cores: how many its nodes have is not known here, and differs there.
 CORES = workflow.resource_settings.cores if workflow.is_main_process else None
 HALF = max(1, (CORES or 8) // 2)
+EVERY = CORES or HALF
 MATRIX = json.dumps(config["matrix"])
 SOURCE = Path(os.path.relpath(Path(unrolled.__file__).parent))
 

@@ -29,7 +29,7 @@ rule compare:
         f"{RESULTS}/benchmarks/compare.tsv"
     conda:
         "../../envs/tools.yaml"
-    threads: 2 * HALF
+    threads: EVERY
     resources:
         mem_mb=2000,
         runtime="1h",
