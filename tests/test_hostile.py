@@ -133,8 +133,8 @@ PATHS = ["../evil", "/etc/passwd", "a/b", "..", ".hidden", "-rf", "a\0b", "a\nb"
     "one line with the name, before anything is read, written or run",
 )
 @pytest.mark.parametrize("name", PATHS)
-def test_names_are_no_paths(tmp_path, name):
-    for axis in cards.AXES[:3]:
+def test_names_are_no_paths(name):
+    for axis in cards.AXES:
         with pytest.raises(UnrolledError, match=f"there is no {axis} card"):
             DECK.card(axis, name)
     with pytest.raises(UnrolledError, match="experiment"):
@@ -147,8 +147,8 @@ def test_names_are_no_paths(tmp_path, name):
 
 @pytest.mark.faults(
     "hostile input",
-    "a FASTA file whose ids hold null bytes, escape sequences of terminals, or `../`",
-    "control characters are refused with file and line; any other id is text, and names no file",
+    "a FASTA file whose ids hold null bytes or escape sequences of terminals",
+    "control characters are refused with file and line",
 )
 @pytest.mark.parametrize("letter", ["\0", "\x1b[2J", "\x07", "\x7f"])
 def test_ids_hold_no_control_characters(tmp_path, letter):

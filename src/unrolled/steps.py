@@ -269,10 +269,8 @@ def compare(results: Path, matrix: str, config_dir: Path, data_root: Path, resam
     axes = json.loads(matrix)
     models = {name: read_yaml(config_dir / "model" / f"{name}.yaml") for name in axes["model"]}
     runs = [results / "runs" / cell.folder for cell in cards.cells(axes, models)]
-    effort = {
-        "resamples": resamples,
-        "processes": min(threads, 1 + len(runs) // 50),
-    }  # starting one takes as long as 20 runs
+    processes = min(threads, 1 + len(runs) // 50)  # starting one takes as long as 20 runs
+    effort = {"resamples": resamples, "processes": processes}
     compare(runs, results / "tables", **effort)
     places = [(data, split) for data in axes["data"] for split in axes["split"]]
     files = {place: data_root.joinpath(*place, "identity.parquet") for place in places}
