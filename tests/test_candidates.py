@@ -5,7 +5,7 @@ import pytest
 
 from test_audit import mutant, unrelated
 from unrolled import neighbours
-from unrolled.candidates import affordable, likely, proposed, seconds
+from unrolled.candidates import affordable, likely, proposed, scored, seconds
 from unrolled.definitions import DEFINITIONS
 from unrolled.identity import identities, reverse_complement
 from unrolled.nearest import sensitivity
@@ -20,6 +20,15 @@ def test_relatives_come_first_and_every_pair_once():
     assert {(n, 20 + n) for n in range(10)} <= {tuple(p) for p in pairs[:10].tolist()}
     assert (pairs[:, 0] < pairs[:, 1]).all()
     assert len({tuple(p) for p in pairs.tolist()}) == len(pairs)
+
+
+def test_a_score_for_each_letter_spares_pairs_by_chance_and_keeps_relatives():
+    plain = unrelated(40, length=400)
+    sequences = [*plain, *(mutant(s, 0.45, seed=n) for n, s in enumerate(plain))]
+    every, worth = (proposed(sequences, least=least) for least in (0.0, scored(0.3)))
+    assert {(n, 40 + n) for n in range(40)} <= set(map(tuple, worth.tolist())) < set(map(tuple, every.tolist()))
+    assert len(worth) < len(every) / 2
+    assert [round(scored(t), 2) for t in (0.1, 0.2, 0.25, 0.3, 0.9)] == [0, 0, 0.04, 0.08, 0.08]
 
 
 def test_only_pairs_of_different_folds_are_likely():

@@ -93,7 +93,8 @@ def neighbours(
     options: dict[str, Any] = {"both_strands": both_strands, "threads": threads}
     proposed = [_doubts(sequences, part, threshold, shorter, options) for part in parts] if shorter else []
     if not math.isinf(shorter):
-        proposed += _searched(sequences, searches, shorter, options | {"nucleotide": "dna" in definition.kinds})
+        settings = options | {"nucleotide": "dna" in definition.kinds, "least": candidates.scored(threshold)}
+        proposed += _searched(sequences, searches, shorter, settings)
     found = np.unique(np.concatenate(proposed), axis=0)
     say(f"aligning {len(found):,} pairs")
     values = identities(sequences, sequences, found, definition, progress=meter("neighbours: pairs"), **options)
