@@ -271,6 +271,8 @@ def test_where_the_answer_to_a_query_came_from_is_said(pages: Callable[[str], Pa
 def test_only_one_split_is_said(tmp_path: Path) -> None:
     html = build(tmp_path, splits=("cluster30",), models=("kmer",)).read_text(encoding="utf-8")
     assert "There is only one split, cluster30" in html
+    assert "How the splits compare" in html
+    assert "How much the random split flatters" not in html
     assert "only baselines were run" in html
 
 
