@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from test_audit import mutant, unrelated
-from unrolled import neighbours
+from unrolled import candidates, neighbours
 from unrolled.candidates import affordable, likely, proposed, scored, seconds
 from unrolled.definitions import DEFINITIONS
 from unrolled.identity import identities, reverse_complement
@@ -35,6 +35,36 @@ def test_only_pairs_of_different_folds_are_likely():
     sequences = unrelated(3, length=150) * 2
     folds = np.array([0, 1, 0, 1, 1, 0])
     assert {tuple(p) for p in likely(sequences, folds).tolist()} == {(0, 3)}
+
+
+def crowd(size, seed=0):
+    """Two halves of a family: each is nearer to itself than a short list of candidates is long."""
+    root = unrelated(1, length=200, seed=seed)[0]
+    other = mutant(root, 0.55, seed=seed)
+    return [mutant(half, 0.95, seed=n) for half in (root, other) for n in range(size)]
+
+
+def test_a_fold_full_of_relatives_does_not_hide_those_in_another():
+    found = likely(crowd(30), np.repeat([0, 1], 30), most=10, sensitivity=5.7)
+    assert np.unique(found).tolist() == list(range(60))
+    assert (found.min(axis=1) < 30).all()
+    assert (found.max(axis=1) >= 30).all()
+
+
+def test_a_list_that_ends_in_neighbours_is_made_again_longer(monkeypatch):
+    monkeypatch.setattr(candidates, "MOST", 20)
+    monkeypatch.setattr(candidates, "MOST_SENSITIVE", 5.7)
+    sequences, definition = [*crowd(20), *unrelated(10, length=200, seed=1)], DEFINITIONS["local80"]
+    every = neighbours.neighbours(sequences, definition, 0.3, budget=1e9)
+    assert len(every.pairs) == 40 * 39 / 2
+    found = neighbours.neighbours(sequences, definition, 0.3, budget=0)
+    assert np.array_equal(found.pairs, every.pairs)
+    assert found.cut == 0
+    monkeypatch.setattr(neighbours, "LONGEST", 20)
+    short = neighbours.neighbours(sequences, definition, 0.3, budget=0)
+    assert short.cut == 40
+    assert len(short.pairs) < len(every.pairs)
+    assert "of 40 sequences the best 20 candidates alone" in short.method
 
 
 def test_both_strands_of_dna_or_one():

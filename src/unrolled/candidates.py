@@ -7,6 +7,7 @@ on one diagonal, and what passes is aligned exactly by whoever asked.
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -16,12 +17,22 @@ from unrolled import homology
 
 Pairs = NDArray[np.int64]
 
-MOST = 300  # candidates of one sequence
+MOST = 300  # candidates of one sequence, at first
 # No masking and no correction for composition: a biased region is what two sequences can share as well.
-SENSITIVE = ["--max-seqs", str(MOST), "--mask", "0", "--comp-bias-corr", "0"]
+SENSITIVE = ["--mask", "0", "--comp-bias-corr", "0"]
 # Nominal core-seconds of a residue at each sensitivity (-s), of samples of DeepLoc 2.0.
 COST = {7.5: 1.1e-4, 6.5: 3.5e-5, 5.7: 2.5e-5}
 MOST_SENSITIVE = max(COST)
+
+
+class Options(TypedDict, total=False):
+    """How `search` goes about it, for whoever passes them on."""
+
+    nucleotide: bool
+    both_strands: bool
+    threads: int
+    sensitivity: float
+    settings: Sequence[str]
 
 
 def seconds(sequences: Sequence[str], sensitivity: float, cores: int) -> float:
@@ -35,44 +46,16 @@ def affordable(sequences: Sequence[str], budget: float, cores: int) -> float:
     return max(fitting, default=min(COST))
 
 
-def proposed(
-    sequences: Sequence[str],
-    *,
-    nucleotide: bool = False,
-    both_strands: bool = False,
-    threads: int = 1,
-    sensitivity: float = MOST_SENSITIVE,
-    settings: Sequence[str] = (),
-    least: float = 0.0,
-) -> Pairs:
+def proposed(sequences: Sequence[str], *, least: float = 0.0, **options: Unpack[Options]) -> Pairs:
     """Pairs of rows that MMseqs2 finds, (P, 2), lower row first, each once.
 
     First comes the best candidate of every sequence, then every second best, and so on.
 
     Args:
-        settings: further ones of MMseqs2's prefilter, such as `-k 5`.
-        least: proteins: the ungapped score that a pair needs for each letter of its shorter sequence (`scored`).
+        least: as `worth`.
     """
-    with tempfile.TemporaryDirectory(prefix="unrolled-search-") as folder:
-        here = Path(folder)
-        fasta = here / "all.fasta"
-        fasta.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(sequences)), encoding="ascii")
-        options = ["-s", str(sensitivity), *SENSITIVE, *settings, "--threads", str(threads), "-v", "1"]
-        hits = _nucleotide(here, fasta, both_strands, options) if nucleotide else _protein(here, fasta, options)
-        if hits.stat().st_size == 0:
-            return np.empty((0, 2), dtype=np.int64)
-        found = pd.read_csv(hits, sep="\t", header=None, usecols=[0, 1, 2], names=["query", "target", "score"])
-    found = found[found["query"] != found["target"]]
-    if not nucleotide:
-        lengths = np.array([len(s) for s in sequences])
-        shorter = np.minimum(lengths[found["query"]], lengths[found["target"]])
-        found = found[found["score"] >= least * shorter]
-    found = found.sort_values(["query", "score", "target"], ascending=[True, False, True])
-    found["rank"] = found.groupby("query").cumcount()
-    found = found.sort_values(["rank", "query"])
-    pairs = np.sort(found[["query", "target"]].to_numpy(dtype=np.int64), axis=1)
-    _, first = np.unique(pairs @ np.array([len(sequences), 1]), return_index=True)
-    return np.asarray(pairs[np.sort(first)])
+    rows = np.arange(len(sequences))
+    return pairs(worth(search(sequences, rows, rows, **options), sequences, least))
 
 
 def scored(threshold: float) -> float:
@@ -86,26 +69,92 @@ def scored(threshold: float) -> float:
     return min(0.08, max(0.0, 0.8 * (threshold - 0.2)))
 
 
-def likely(sequences: Sequence[str], folds: Pairs, **options: bool | float) -> Pairs:
-    """The pairs `proposed` (same options) whose sequences are in different folds, (N,) numbers."""
-    pairs = proposed(sequences, **options)  # type: ignore[arg-type]
-    return np.asarray(pairs[folds[pairs[:, 0]] != folds[pairs[:, 1]]])
+def likely(sequences: Sequence[str], folds: Pairs, *, most: int = MOST, **options: Unpack[Options]) -> Pairs:
+    """Pairs of rows in different folds, (P, 2), ordered as by `proposed`.
+
+    Of each sequence the best half of `most` candidates in other folds are there: where its own fold fills more than
+    half of its list, it is searched for in the other folds alone.
+    """
+    rows = np.arange(len(sequences))
+    found = search(sequences, rows, rows, most=most, **options)
+    listed = np.bincount(found["query"], minlength=len(rows))
+    found = found[folds[found["query"]] != folds[found["target"]]]
+    crowded = (listed >= most - 1) & (np.bincount(found["query"], minlength=len(rows)) < most / 2)
+    again = [
+        search(sequences, rows[crowded & (folds == fold)], rows[folds != fold], most=most, **options)
+        for fold in np.unique(folds[crowded])
+    ]
+    return pairs(pd.concat([found[~crowded[found["query"]]], *again]))
 
 
-def _protein(here: Path, fasta: Path, options: list[str]) -> Path:
+def search(
+    sequences: Sequence[str],
+    queries: Pairs,
+    targets: Pairs,
+    *,
+    nucleotide: bool = False,
+    both_strands: bool = False,
+    threads: int = 1,
+    sensitivity: float = MOST_SENSITIVE,
+    settings: Sequence[str] = (),
+    most: int = MOST,
+) -> pd.DataFrame:
+    """The best candidates of each query, the best first: query and target (rows), score, rank from 0.
+
+    Args:
+        queries, targets: rows of `sequences`.
+        settings: further ones of MMseqs2's prefilter, such as `-k 5`.
+        most: candidates of one query; itself counts.
+    """
+    with tempfile.TemporaryDirectory(prefix="unrolled-search-") as folder:
+        here = Path(folder)
+        for name, rows in (("queries", queries), ("targets", targets)):
+            entries = (f">{i}\n{sequences[i]}\n" for i in rows.tolist())
+            (here / name).write_text("".join(entries), encoding="ascii")
+        options = ["-s", str(sensitivity), "--max-seqs", str(most), *SENSITIVE, *settings]
+        options += ["--threads", str(threads), "-v", "1"]
+        hits = _nucleotide(here, both_strands, options) if nucleotide else _protein(here, options)
+        names = ["query", "target", "score"]
+        if hits.stat().st_size == 0:
+            return pd.DataFrame({name: np.empty(0, dtype=np.int64) for name in [*names, "rank"]})
+        found = pd.read_csv(hits, sep="\t", header=None, usecols=[0, 1, 2], names=names)
+    found = found[found["query"] != found["target"]]
+    found = found.sort_values(["query", "score", "target"], ascending=[True, False, True], ignore_index=True)
+    return found.assign(rank=found.groupby("query").cumcount())
+
+
+def pairs(found: pd.DataFrame) -> Pairs:
+    """Candidates of `search` as pairs of rows, (P, 2), lower row first, each once, by rank among those given."""
+    found = found.assign(rank=found.groupby("query").cumcount()).sort_values(["rank", "query", "target"])
+    both = np.sort(found[["query", "target"]].to_numpy(dtype=np.int64), axis=1)
+    _, first = np.unique(both @ np.array([both.max(initial=0) + 1, 1]), return_index=True)
+    return np.asarray(both[np.sort(first)])
+
+
+def worth(found: pd.DataFrame, sequences: Sequence[str], least: float) -> pd.DataFrame:
+    """Candidates of proteins that score so much for each letter of the shorter sequence (`scored`)."""
+    lengths = np.array([len(s) for s in sequences])
+    shorter = lengths[found[["query", "target"]].to_numpy()].min(axis=1)
+    kept: pd.DataFrame = found[found["score"] >= least * shorter]
+    return kept
+
+
+def _protein(here: Path, options: list[str]) -> Path:
     """query, target, ungapped score of what passes the prefilter."""
-    mmseqs, db, passed, hits = str(homology.mmseqs()), str(here / "db"), str(here / "passed"), here / "hits.tsv"
+    mmseqs, passed, hits = str(homology.mmseqs()), str(here / "passed"), here / "hits.tsv"
     # One name a row: MMseqs2 numbers its entries on its own terms, and createtsv gives the names back.
-    homology.run([mmseqs, "createdb", str(fasta), db, "--dbtype", "1", "-v", "1"])
-    homology.run([mmseqs, "prefilter", db, db, passed, *options])
-    homology.run([mmseqs, "createtsv", db, db, passed, str(hits), "-v", "1"])
+    databases = [str(here / f"{name}.db") for name in ("queries", "targets")]
+    for name, database in zip(("queries", "targets"), databases, strict=True):
+        homology.run([mmseqs, "createdb", str(here / name), database, "--dbtype", "1", "-v", "1"])
+    homology.run([mmseqs, "prefilter", *databases, passed, *options])
+    homology.run([mmseqs, "createtsv", *databases, passed, str(hits), "-v", "1"])
     return hits
 
 
-def _nucleotide(here: Path, fasta: Path, both_strands: bool, options: list[str]) -> Path:
+def _nucleotide(here: Path, both_strands: bool, options: list[str]) -> Path:
     """query, target, bits; the search turns strands, which its prefilter alone does not."""
     hits = here / "hits.tsv"
-    files = [str(fasta), str(fasta), str(hits), str(here / "tmp")]
+    files = [str(here / "queries"), str(here / "targets"), str(hits), str(here / "tmp")]
     kind = ["--dbtype", "2", "--search-type", "3", "--strand", "2" if both_strands else "1", "-e", "100"]
     options = options if "-k" in options else [*options, *homology.SEEDS]
     answer = ["--alignment-mode", "1", "--format-output", "query,target,bits"]

@@ -5,19 +5,22 @@ is every pair with a sequence up to some length, since short sequences reach a t
 looks; for the others two searches of MMseqs2 propose pairs, and those are aligned: its most sensitive one, and with
 other seeds the one that an audit of the folds will make, whose findings would come too late there. A nominal cost
 decides, not the clock, so it is decided alike on every machine.
+
+A search lists so many candidates of a sequence and no more. Where a large family fills such a list to its end, the
+list is made again, longer.
 """
 
 import bisect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unrolled import bounds, candidates
+from unrolled import bounds, candidates, homology
 from unrolled.audit import Terms
 from unrolled.definitions import DEFINITIONS, Definition
 from unrolled.identity import identities
@@ -29,6 +32,7 @@ from unrolled.progress import meter
 CELLS_PER_SECOND = 0.6e9
 BUDGET = 3600.0  # core-seconds
 AUDIT = 1200.0  # seconds: the default of `unrolled certify`
+LONGEST = 16 * candidates.MOST  # candidates of one sequence, where so many are neighbours
 # Unlike those of an audit's search: what one misses, two may see.
 OTHER_SEEDS = {"protein": ("-k", "6", "--spaced-kmer-mode", "0"), "nucleotide": ("-k", "10")}
 
@@ -42,6 +46,8 @@ class Neighbours:
     shorter: float  # no other pair with a sequence of at most so many letters is at or above the threshold
     aligned: int  # pairs aligned exactly
     total: int  # pairs in all
+    cut: int  # sequences with neighbours to the end of the longest list of candidates: there may be more of them
+    mmseqs: str | None  # its version, where it was asked
 
     @property
     def exhaustive(self) -> bool:
@@ -56,7 +62,8 @@ class Neighbours:
             return f"exhaustive: {below:,} pairs proved below the threshold by score bounds, {self.aligned:,} aligned"
         searches = "two searches of MMseqs2, one of them also the audit's"
         short = f"every pair with a sequence of at most {self.shorter:,.0f} letters proved below or aligned, and "
-        return f"{short if self.shorter else ''}{searches}: {self.aligned:,} of {self.total:,} pairs aligned"
+        cut = f"; of {self.cut:,} sequences the best {LONGEST:,} candidates alone" if self.cut else ""
+        return f"{short if self.shorter else ''}{searches}: {self.aligned:,} of {self.total:,} pairs aligned{cut}"
 
 
 def neighbours(
@@ -86,31 +93,76 @@ def neighbours(
         each = (bounds.cells(sequences, p, threshold, both_strands=both_strands, shorter=shorter) for p in parts)
         return sum(each) / CELLS_PER_SECOND
 
-    searches = [candidates.MOST_SENSITIVE, sensitivity(sequences, audit)]
-    searching = sum(candidates.seconds(sequences, each, 1) for each in searches)
+    nucleotide = "dna" in definition.kinds
+    options: dict[str, Any] = {"both_strands": both_strands, "threads": threads}
+    searches = _searches(nucleotide, sensitivity(sequences, audit), options)
+    searching = sum(candidates.seconds(sequences, each["sensitivity"], 1) for each in searches)
     shorter = math.inf if cost(math.inf) <= budget else _affordable(sequences, cost, budget)
     say(_plan(total, cost(math.inf), budget, shorter, cost(shorter), searching))
-    options: dict[str, Any] = {"both_strands": both_strands, "threads": threads}
+
+    def aligned(pairs: NDArray[np.int64]) -> Aligned:
+        say(f"aligning {len(pairs):,} pairs")
+        progress = meter("neighbours: pairs")
+        return Aligned(pairs, identities(sequences, sequences, pairs, definition, progress=progress, **options))
+
     proposed = [_doubts(sequences, part, threshold, shorter, options) for part in parts] if shorter else []
-    if not math.isinf(shorter):
-        settings = options | {"nucleotide": "dna" in definition.kinds, "least": candidates.scored(threshold)}
-        proposed += _searched(sequences, searches, shorter, settings)
-    found = np.unique(np.concatenate(proposed), axis=0)
-    say(f"aligning {len(found):,} pairs")
-    values = identities(sequences, sequences, found, definition, progress=meter("neighbours: pairs"), **options)
-    edge = values >= np.float32(threshold)
-    return Neighbours(found[edge], values[edge], shorter, len(found), total)
+    if math.isinf(shorter):
+        found, cut = aligned(np.unique(np.concatenate(proposed), axis=0)), 0
+    else:
+        found, cut = _sought(sequences, searches, proposed, shorter, threshold, aligned)
+    edge = found.identity >= np.float32(threshold)
+    mmseqs = None if math.isinf(shorter) else homology.version()
+    return Neighbours(found.pairs[edge], found.identity[edge], shorter, len(found.pairs), total, cut, mmseqs)
 
 
-def _searched(
-    sequences: Sequence[str], sensitivities: Sequence[float], shorter: float, options: dict[str, Any]
-) -> list[NDArray[np.int64]]:
-    """The pairs of sequences longer than `shorter` that each search proposes, the first with seeds of its own."""
-    lengths = np.array([len(s) for s in sequences])
-    seeds: list[tuple[str, ...]] = [OTHER_SEEDS["nucleotide" if options["nucleotide"] else "protein"], ()]
-    searches = zip(sensitivities, seeds, strict=True)
-    pairs = [candidates.proposed(sequences, sensitivity=s, settings=own, **options) for s, own in searches]
-    return [found[lengths[found].min(axis=1) > shorter] for found in pairs]
+class Aligned(NamedTuple):
+    """Pairs of rows and their identities."""
+
+    pairs: NDArray[np.int64]  # (P, 2), first < second, sorted
+    identity: NDArray[np.float32]  # (P,)
+
+
+def _searches(nucleotide: bool, audits: float, options: dict[str, Any]) -> list[dict[str, Any]]:
+    """Options of two searches: one with seeds of its own, and that of an audit of sensitivity `audits`."""
+    own = {
+        "sensitivity": candidates.MOST_SENSITIVE,
+        "settings": OTHER_SEEDS["nucleotide" if nucleotide else "protein"],
+    }
+    return [options | {"nucleotide": nucleotide} | each for each in (own, {"sensitivity": audits})]
+
+
+def _sought(
+    sequences: Sequence[str],
+    searches: list[dict[str, Any]],
+    proposed: list[NDArray[np.int64]],
+    shorter: float,
+    threshold: float,
+    aligned: Callable[[NDArray[np.int64]], Aligned],
+) -> tuple[Aligned, int]:
+    """`proposed` and what the searches find of sequences longer than `shorter`, aligned.
+
+    A list whose last tenth still holds a neighbour was cut off too early: its sequence is searched for again with one
+    four times as long, up to `LONGEST`; how many were too short even then is the second answer.
+    """
+    rows, lengths = np.arange(len(sequences)), np.array([len(s) for s in sequences])
+    nucleotide = searches[0]["nucleotide"]
+    least = 0.0 if nucleotide else candidates.scored(threshold)
+    queries, most, known = rows, candidates.MOST, Aligned(np.empty((0, 2), np.int64), np.empty(0, np.float32))
+    while len(queries) and most <= LONGEST:
+        lists = [candidates.search(sequences, queries, rows, most=most, **each) for each in searches]
+        ends = pd.concat([found[found["rank"] >= 0.9 * most - 1] for found in lists])
+        for found in lists:
+            pairs = candidates.pairs(candidates.worth(found, sequences, least))
+            proposed.append(pairs[lengths[pairs].min(axis=1) > shorter])
+        size = np.array([len(sequences), 1])
+        wanted = np.unique(np.concatenate(proposed), axis=0)
+        new = aligned(wanted[~np.isin(wanted @ size, known.pairs @ size)])
+        known = Aligned(np.concatenate([known.pairs, new.pairs]), np.concatenate([known.identity, new.identity]))
+        edges = known.pairs[known.identity >= np.float32(threshold)] @ size
+        reached = np.isin(np.sort(ends[["query", "target"]].to_numpy(dtype=np.int64), axis=1) @ size, edges)
+        queries, most, proposed = np.unique(ends["query"][reached]), 4 * most, []
+    order = np.lexsort(known.pairs.T[::-1])
+    return Aligned(known.pairs[order], known.identity[order]), len(queries)
 
 
 def _affordable(sequences: Sequence[str], cost: Callable[[float], float], budget: float) -> float:
@@ -161,6 +213,7 @@ def of_table(
     edges = pd.DataFrame({"first": first, "second": second, "identity": found.identity})
     edges.attrs = {"definition": terms.definition.name, "threshold": terms.threshold}
     edges.attrs |= {"method": found.method, "exhaustive": found.exhaustive}
+    edges.attrs |= {"tools": {"mmseqs": found.mmseqs}} if found.mmseqs else {}
     return edges
 
 
