@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unrolled import audit, nearest
+from unrolled import audit, gate, inputs, nearest
 from unrolled.audit import Terms
 from unrolled.errors import UnrolledError
 from unrolled.identity import DEFINITIONS, identities
@@ -116,7 +116,7 @@ def test_beyond_the_budget_it_searches_and_samples_and_never_says_zero(clean):
     certificate, _ = audit.certify(clean, TERMS, budget=0.004)
     assert certificate["method"] == "search and sample"
     assert certificate["statement"].startswith("None of 40 sequences found")
-    assert "search (sensitivity 5.7)" in certificate["statement"]
+    assert "search (sensitivity 5.7, at least the best 150 candidates of each sequence on" in certificate["statement"]
     assert "zero" not in certificate["statement"].lower()
     residual = certificate["residual"]
     assert certificate["pairs_checked"] < certificate["pairs"]
@@ -159,8 +159,8 @@ def test_random_pairs_cross_folds_are_new_and_come_once():
 
 
 def test_the_hash_of_folds_depends_on_who_is_where_alone(clean):
-    assert audit.folds_hash(clean) == audit.folds_hash(clean.iloc[::-1].assign(extra=1))
-    assert audit.folds_hash(clean) != audit.folds_hash(clean.assign(fold=[(i + 1) % 4 for i in range(40)]))
+    assert gate.folds_hash(clean) == gate.folds_hash(clean.iloc[::-1].assign(extra=1))
+    assert gate.folds_hash(clean) != gate.folds_hash(clean.assign(fold=[(i + 1) % 4 for i in range(40)]))
 
 
 def test_certificate_and_neighbours_are_written_and_read_back(tmp_path, clean):
@@ -205,10 +205,54 @@ def test_what_a_split_removed_is_in_no_fold(clean):
 
 def test_the_gate_opens_for_what_promises_nothing_or_keeps_its_promise(clean):
     kept, _ = audit.certify(clean, TERMS)
-    audit.gate(kept, {"group": "homology"})
+    gate.check(kept | {"group": "homology"})
     leaking, _ = audit.certify(clean.assign(sequence=clean["sequence"].iloc[0]), TERMS)
-    for group in ("sequence", "cluster", "column", "published"):
-        audit.gate(leaking, {"group": group})
+    for group in ("sequence", "cluster", "published"):
+        gate.check(leaking | {"group": group})
+
+
+def test_a_divided_group_of_sequences_stops_the_work_and_is_named(clean):
+    card, split = {"alphabet": "protein"}, {"group": "column", "column": "patient"}
+    rows = clean.assign(group=[f"p{i % 8}" for i in range(40)])  # 8 = 2 x 4 folds: whole
+    certificate, _ = inputs.of(card).certify(rows, card, split)
+    assert certificate["groups"] == 8
+    assert certificate["statement"].endswith("No group (patient) is in more than one fold.")
+    gate.check(certificate | {"group": "column"})
+    rows.loc[9, "fold"] = 2
+    certificate, _ = inputs.of(card).certify(rows, card, split)
+    with pytest.raises(UnrolledError, match=r"groups that are in several folds \(1 in all\):\n  p1"):
+        gate.check(certificate | {"group": "column"})
+
+
+def test_only_folds_of_their_own_certificate_are_admitted(tmp_path, clean):
+    certificate, near = audit.certify(clean, TERMS)
+    audit.write(tmp_path, certificate | {"group": "homology"}, near)
+    folds = clean[["id", "fold"]].astype({"fold": "Int64"})
+    folds.loc[len(folds)] = {"id": "removed", "fold": pd.NA}
+    folds.to_parquet(tmp_path / "folds.parquet")
+    gate.admit(tmp_path / "certificate.json", tmp_path / "folds.parquet")
+    gate.admit(None, tmp_path / "folds.parquet")
+    folds.loc[3, "fold"] = (folds.loc[3, "fold"] + 1) % 4
+    folds.to_parquet(tmp_path / "folds.parquet")
+    with pytest.raises(UnrolledError, match="the folds were changed since, or are another table's"):
+        gate.admit(tmp_path / "certificate.json", tmp_path / "folds.parquet")
+
+
+def test_no_old_certificate_stands_beside_new_folds(tmp_path, clean, monkeypatch):
+    certificate, near = audit.certify(clean, TERMS)
+    audit.write(tmp_path, certificate, near)
+    monkeypatch.setattr(audit, "write_json", lambda *_: (_ for _ in ()).throw(OSError("no space")))
+    with pytest.raises(OSError, match="no space"):
+        audit.write(tmp_path, certificate, near)
+    assert not (tmp_path / "certificate.json").exists()
+
+
+def test_what_a_check_will_cost_is_said_before_it_is_spent(clean, monkeypatch):
+    events = []
+    monkeypatch.setattr(nearest, "identities", lambda *a, **o: events.append("aligned") or identities(*a, **o))
+    audit.certify(clean, TERMS, say=events.append)
+    assert events[0] == "aligning all 600 pairs, about 0 s on two cores"
+    assert set(events[1:]) == {"aligned"}
 
 
 def test_the_gate_names_the_pairs_of_a_broken_promise(clean):
@@ -219,7 +263,7 @@ def test_the_gate_names_the_pairs_of_a_broken_promise(clean):
         UnrolledError,
         match=r"(?s)promises less than 30 % .*\(1 in all\).*s000 \(fold 0\) and s001 \(fold 1\): 60\.0 %",
     ):
-        audit.gate(certificate, {"group": "homology"})
+        gate.check(certificate | {"group": "homology"})
 
 
 def test_one_fold_leaves_nothing_to_check(clean):

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from test_leakage import with_mmseqs
 from unrolled import homology, own
-from unrolled.audit import folds_hash
 from unrolled.cli import cli
 from unrolled.definitions import DEFINITIONS
 from unrolled.disjoint import disjoint
 from unrolled.errors import UnrolledError
+from unrolled.gate import folds_hash
 from unrolled.identity import identities
 
 AMINO = list("ACDEFGHIKLMNPQRSTVWY")
@@ -83,17 +83,30 @@ def test_no_pair_across_folds_reaches_the_threshold_whatever_the_definition(tmp_
     assert identities(sequences, sequences, across, DEFINITIONS[definition]).max() < 0.3
 
 
-@given(st.randoms(use_true_random=False), st.integers(0, 3))
-@settings(max_examples=8)
-def test_the_order_of_the_file_changes_nothing(random, seed):
-    frame = families(15, 4, seed=seed)
-    shuffled = frame.sample(frac=1, random_state=random.randrange(2**31))
-    made = []
-    for each in (frame, shuffled):
-        ordered = each.sort_values("id", ignore_index=True)
-        made.append(own.split(ordered, "protein", own.Request(folds=3, seed=seed)))
-    assert made[0][0].folds.equals(made[1][0].folds)
-    assert made[0][1] == made[1][1]
+def made_of(path, frame, **request):
+    """Folds and certificate of a file that holds these sequences in this order."""
+    asked = own.Request(folds=3, **request)
+    made, certificate = own.split(*own.read(fasta(path, frame), None, asked), asked)
+    return made.folds, certificate
+
+
+@given(order=st.permutations(range(60)))
+@settings(max_examples=8, deadline=None)
+def test_the_order_of_the_file_changes_nothing(tmp_path_factory, order):
+    frame, folder = families(15, 4, seed=2), tmp_path_factory.mktemp("order")
+    one, two = made_of(folder / "one.fasta", frame), made_of(folder / "two.fasta", frame.iloc[order])
+    assert one[0].equals(two[0])
+    assert one[1] == two[1]
+
+
+@pytest.mark.slow
+def test_neither_order_nor_threads_change_what_a_search_finds(tmp_path):
+    frame = families(15, 4, seed=1)
+    one = made_of(tmp_path / "one.fasta", frame, budget=0, threads=1)
+    two = made_of(tmp_path / "two.fasta", frame.iloc[::-1], budget=0, threads=2)
+    assert one[0].equals(two[0])
+    assert one[1] == two[1]
+    assert one[1]["split"]["tools"]["mmseqs"]
 
 
 def test_files_are_the_same_bytes_in_whatever_order_the_sequences_come(tmp_path):
@@ -129,11 +142,11 @@ def test_a_family_too_large_for_a_fold_is_broken_and_the_removed_are_listed():
     edges += [(80, 3), (80, 45)]  # the one sequence that joins two families of 40
     pairs = np.array([sorted(edge) for edge in edges])
     labels = np.ones((200, 1), dtype=np.uint8)
-    made = disjoint(ids, labels, pairs, np.full(len(pairs), 0.5), k=5)
+    made = disjoint(ids, labels, pairs, np.full(len(pairs), 0.5), k=5, definition="local80")
     [removed] = made.removed.to_dict("records")
     assert removed["id"] in {"p003", "p045", "p080"}
     assert removed["reason"].startswith("neighbours in several folds: fold ")
-    assert removed["reason"].count("(0.500)") == 2
+    assert removed["reason"].count("(50.0 % local80)") == 2
     assert made.facts["removed"] == 1
     assert made.facts["even"]
     assert made.folds["fold"].isna().sum() == 1
@@ -174,6 +187,7 @@ def test_a_class_rarer_than_the_folds_is_split_all_the_same(tmp_path):
     done = run(fasta(tmp_path / "rare.fasta", frame), "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert len(outputs(tmp_path / "out")[0]) == 40
+    assert "class 'rare' does not occur in fold(s)" in done.stderr
 
 
 def test_sequences_shorter_than_a_kmer_are_compared_like_all_others(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from unrolled import split
 from unrolled import table as tables
 from unrolled.files import write_json
+from unrolled.gate import folds_hash
 from unrolled.simulate import simulate
 from unrolled.uploading import sync, uploaded
 from wandb_service import serving
@@ -28,7 +29,7 @@ def material(tmp_path):
     tables.write(tmp_path / "table.parquet", table)
     folds = split.make_folds(table, {"group": "sequence", "folds": 5, "seed": 0}, "multiclass")
     folds.to_parquet(tmp_path / "folds.parquet", index=False)
-    write_json(tmp_path / "certificate.json", LEAK)
+    write_json(tmp_path / "certificate.json", LEAK | {"folds_sha256": folds_hash(folds)})
     return tmp_path
 
 

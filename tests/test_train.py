@@ -23,6 +23,8 @@ from unrolled.cards import Deck, cells, misfit, read_yaml
 from unrolled.checkpoints import Checkpoints
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
+from unrolled.files import write_json
+from unrolled.gate import folds_hash
 from unrolled.objectives import OBJECTIVES, UNKNOWN
 from unrolled.simulate import simulate
 
@@ -102,6 +104,39 @@ def test_a_run_hands_over_what_the_contract_says(material, tmp_path, model):
     assert set(predictions.loc[predictions["part"] == "test", "id"]) == set(folds.loc[folds["fold"] == 0, "id"])
     assert set(predictions.loc[predictions["part"] == "validation", "id"]) == set(folds.loc[folds["fold"] == 1, "id"])
     assert math.isfinite(evaluate(out / "predictions.parquet", out / "run.json")["metrics"]["macro_f1"])
+
+
+@pytest.mark.faults(
+    "hostile input",
+    "the certificate of other folds, or of a homology split with relatives across folds, is given to a run",
+    "one line with both files, or the pairs; nothing is trained",
+)
+@pytest.mark.parametrize("kind", ["network", "baseline"])
+def test_nothing_is_trained_on_folds_that_their_certificate_does_not_admit(material, tmp_path, kind):
+    folds, path = pd.read_parquet(material / "folds.parquet"), tmp_path / "certificate.json"
+    offender = {"id": "a", "fold": 0, "nearest": "b", "nearest_fold": 1, "identity": 0.9}
+    facts = {"group": "sequence", "threshold": 0.3, "definition": "local80", "above_threshold": 1}
+    facts |= {"offenders": [offender]}
+
+    def run(**changes):
+        write_json(path, facts | changes)
+        if kind == "network":
+            return trained(material, tmp_path / "run", f"paths.certificate={path}", "train.max_epochs=1")
+        places = {"table": material / "table.parquet", "folds": material / "folds.parquet", "certificate": path}
+        cards = {
+            "data_card": {"name": "demo", **LETTERS},
+            "model_card": {"name": "m", **DECK.card("model", "majority")},
+        }
+        off = {"wandb": {"mode": "disabled"}, "wandb_dir": tmp_path, "out": tmp_path / "run"}
+        return run_baseline(**places, **cards, **off, split="random", fold=0, seed=0)
+
+    with pytest.raises(UnrolledError, match="the folds were changed since, or are another table's"):
+        run(folds_sha256=folds_hash(folds.assign(fold=(folds["fold"] + 1) % 5)))
+    with pytest.raises(UnrolledError, match=r"a \(fold 0\) and b \(fold 1\): 90\.0 %"):
+        run(folds_sha256=folds_hash(folds), group="homology")
+    assert not (tmp_path / "run" / "run.json").exists()
+    run(folds_sha256=folds_hash(folds))
+    assert (tmp_path / "run" / "run.json").exists()
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(material, tmp_path):
@@ -369,7 +404,7 @@ HEAVY = {"torch", "lightning", "hydra", "wandb", "sklearn", "snakemake"}
 BARRED = {
     "cli cards fetch files deferred tracking server uploading dashboards remote": {*HEAVY, "numpy", "pandas"},
     "table tasks inputs series formats series_formats fasta_format records reading": HEAVY,
-    "simulate split homology copies answers puzzles": HEAVY,
+    "simulate split homology copies answers puzzles gate": HEAVY,
     "evaluate scoring metrics number_metrics position_metrics sequence_metrics weighted thresholds": HEAVY,
     "bootstrap compare bands lengths plots report baselines sequence_baselines boosting choosing runs": HEAVY,
     "verdict takeaways grids wording results model_plots class_plots length_plots panels looks svg": HEAVY,

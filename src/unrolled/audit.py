@@ -1,10 +1,9 @@
 """The audit of a split: how near do tested sequences come to those trained on, whoever built the split and how.
 
-Every identity here is an exact pairwise alignment by parasail, which no split is built with a search of; "zero" is
-said only where every pair across folds was aligned.
+Every identity here is an exact pairwise alignment by parasail, without the score bounds that a split is built with;
+"zero" is said only where every pair across folds was aligned.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
@@ -12,14 +11,13 @@ from typing import Any, NamedTuple, Unpack
 import numpy as np
 import pandas as pd
 
-from unrolled import __version__, homology
-from unrolled.errors import UnrolledError, refuse
+from unrolled import homology
+from unrolled.candidates import MOST
+from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
+from unrolled.gate import LISTED, folds_hash, versions
 from unrolled.identity import DEFAULT, Definition, check_threshold, definition
 from unrolled.nearest import CONFIDENCE, Crossing, Effort, Sample, cross
-
-LISTED = 1000  # offenders in a certificate, the worst first; all are in identity.parquet
-
 
 THRESHOLD = {"protein": 0.3, "dna": 0.8, "rna": 0.8}  # where nobody names one
 
@@ -88,47 +86,17 @@ def certify(
 
 
 def write(folder: Path, certificate: dict[str, Any], nearest: pd.DataFrame) -> None:
-    """Write identity.parquet and certificate.json, the certificate last."""
+    """Write identity.parquet and certificate.json, the certificate last: an old one never stands beside new folds."""
+    (folder / "certificate.json").unlink(missing_ok=True)
     with atomic(folder / "identity.parquet") as tmp:
         nearest.to_parquet(tmp, index=False)
     write_json(folder / "certificate.json", certificate)
 
 
-def gate(certificate: dict[str, Any], card: dict[str, Any]) -> None:
-    """Raise UnrolledError, naming the worst, if the split card promises what its certificate found to be untrue.
-
-    A homology split promises no relatives across folds, one by column whole groups. Other splits promise nothing:
-    their certificate says how much they leak.
-    """
-    if card["group"] == "column":
-        remedy = "The folds were changed, or are another table's: make them again with `unrolled folds`."
-        refuse("groups that are in several folds", certificate.get("groups_in_several_folds", []), remedy)
-    if card["group"] != "homology" or not certificate["above_threshold"]:
-        return
-    pairs: dict[frozenset[str], str] = {}  # each of a pair names the other: once is enough
-    for o in certificate["offenders"]:
-        named = f"{o['id']} (fold {o['fold']}) and {o['nearest']} (fold {o['nearest_fold']})"
-        pairs.setdefault(frozenset((o["id"], o["nearest"])), f"{named}: {100 * o['identity']:.1f} %")
-    refuse(
-        f"the split promises less than {100 * certificate['threshold']:g} % identity ({certificate['definition']}) "
-        "between folds, but sequences in different folds reach it",
-        pairs.values(),
-        "Raise the card's `minutes`, so that every pair is compared when the folds are made.",
-    )
-
-
-def folds_hash(folds: pd.DataFrame) -> str:
-    """SHA-256 of the lines "id,fold" sorted by id: of who is where, not of how a file holds it."""
-    lines = sorted(f"{name},{fold}\n" for name, fold in zip(folds["id"], folds["fold"], strict=True))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
 def tools(found: Crossing) -> dict[str, str]:
     """Versions of what made the result."""
-    import parasail
-
     mmseqs = {} if found.exhaustive else {"mmseqs": homology.version()}
-    return {"unrolled": __version__, "parasail": parasail.__version__, **mmseqs}
+    return versions("parasail", "numpy") | mmseqs
 
 
 def method(found: Crossing) -> str:
@@ -157,7 +125,8 @@ def statement(n: int, above: int, found: Crossing, terms: Terms, where: str, wha
     if found.exhaustive:
         have = "has" if above in (0, 1) else "have"
         return f"{share if above else 'Zero'} of {n:,} {what} {have} {least}: all {found.total:,} pairs were aligned."
-    done = f"MMseqs2's search (sensitivity {found.sensitivity:g}) and {found.checked:,} exact alignments"
+    listed = f"at least the best {MOST // 2} candidates of each sequence on the other side"
+    done = f"MMseqs2's search (sensitivity {found.sensitivity:g}, {listed}) and {found.checked:,} exact alignments"
     start = f"{share} of {n:,} {what} found with" if above else f"None of {n:,} {what} found with"
     return f"{start} {least}, by {done}. {_bounded(found.sample)}"
 

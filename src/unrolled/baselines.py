@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled import handover, homology, runs, sequence_baselines
+from unrolled import gate, handover, homology, runs, sequence_baselines
 from unrolled.alphabet import ALPHABETS
 from unrolled.boosting import Boosting
 from unrolled.choosing import loss
@@ -236,6 +236,7 @@ def run(
     """Fit one baseline and write its predictions.parquet and run.json, as a training run does."""
     cell = {"data": data_card["name"], "split": split, "model": model_card["name"], "fold": fold, "seed": seed}
     config = {"cell": cell, "data": data_card, "model": model_card}
+    gate.admit(certificate, folds)
     identity = json.dumps([config, sha256(table), sha256(folds), runs.versions()], sort_keys=True)
     with handover.alone(out) as waited:
         if not handover.restored(out, identity, again=waited or attempt > 1):

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from unrolled import __version__
-from unrolled.audit import LISTED, folds_hash
 from unrolled.errors import UnrolledError
+from unrolled.gate import LISTED, folds_hash, versions, whole, wholeness
 from unrolled.series import COPY
 
 
@@ -32,7 +31,7 @@ def certify(folded: pd.DataFrame, card: dict[str, Any]) -> tuple[dict[str, Any],
     if rows["fold"].nunique() < 2:
         raise UnrolledError("all sequences are in one fold: there is nothing to check between folds")
     nearest = _nearest(rows, k)
-    spanning = _spanning(rows)
+    groups = whole(rows)
     copied = nearest[nearest["nearest_other"] != ""]
     fold = dict(zip(rows["id"], rows["fold"].astype(int), strict=True))
     offenders = [
@@ -44,7 +43,7 @@ def certify(folded: pd.DataFrame, card: dict[str, Any]) -> tuple[dict[str, Any],
         "definition_facts": {"title": "the same variables, times and values"},
         "threshold": 1.0,
         "method": "exhaustive",
-        "statement": _statement(len(rows), len(copied), spanning, card),
+        "statement": _statement(len(rows), len(copied), groups, card),
         "sequences": len(rows),
         "folds": k,
         "folds_sha256": folds_hash(nearest),
@@ -52,10 +51,9 @@ def certify(folded: pd.DataFrame, card: dict[str, Any]) -> tuple[dict[str, Any],
         "above_threshold": len(copied),
         "share_above": len(copied) / len(rows),
         "offenders": offenders[:LISTED],
-        "groups": int(rows["group"].nunique()),
-        "groups_in_several_folds": spanning[:LISTED],
+        **groups,
         "residual": None,
-        "tools": {"unrolled": __version__},
+        "tools": versions("numpy"),
     }, nearest
 
 
@@ -77,20 +75,10 @@ def _nearest(rows: pd.DataFrame, k: int) -> pd.DataFrame:
     return frame.assign(definition=COPY)
 
 
-def _spanning(rows: pd.DataFrame) -> list[str]:
-    """Groups of the split with series in more than one fold, sorted."""
-    folds = rows.groupby("group")["fold"].nunique()
-    return sorted(map(str, folds.index[folds > 1]))
-
-
-def _statement(n: int, copied: int, spanning: list[str], card: dict[str, Any]) -> str:
+def _statement(n: int, copied: int, groups: dict[str, Any], card: dict[str, Any]) -> str:
     share = f"{copied:,} ({100 * copied / n:.2f} %)" if copied else "Zero"
     copies = f"{share} of {n:,} series {'has' if copied in (0, 1) else 'have'} an exact copy in another fold"
-    column = card.get("column", "series") if card["group"] == "column" else "series"
-    kind = column if isinstance(column, str) else " ".join(column)
-    groups = f"{len(spanning):,} groups ({kind}) are" if len(spanning) > 1 else f"one group ({kind}) is"
-    whole = f"{groups if spanning else f'no group ({kind}) is'} in more than one fold"
     return (
-        f"{copies}: all were compared, by a hash of their times and values; {whole}. Series that are alike but not "
-        "equal were not looked for: numbers have no alignment."
+        f"{copies}: all were compared, by a hash of their times and values; {wholeness(groups, card)}. "
+        "Series that are alike but not equal were not looked for: numbers have no alignment."
     )

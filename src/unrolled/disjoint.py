@@ -40,6 +40,7 @@ def disjoint(
     tolerance: Tolerance = TOLERANCE,
     seed: int = 0,
     threads: int = 1,
+    definition: str = "identity",
 ) -> Split:
     """Split sequences so that no pair has its two ends in two folds.
 
@@ -49,6 +50,7 @@ def disjoint(
         pairs: (E, 2) rows of neighbours, each pair once.
         identity: (E,) of each pair, for the reasons.
         removal: at most this share of the sequences may be removed to break up large families.
+        definition: of the identity, for the reasons.
 
     Raises:
         UnrolledError: fewer sequences than folds, or a family so large that a fold stays empty.
@@ -68,7 +70,7 @@ def disjoint(
     names = pd.Series(ids, dtype="str")
     fold = pd.Series(found.fold, dtype="Int64").mask(found.fold < 0)
     folds = pd.DataFrame({"id": names, "group": _groups(names, found.group), "fold": fold})
-    reasons = _reasons(ids, found, pairs, identity)
+    reasons = _reasons(ids, found, pairs, identity, definition)
     removed = pd.DataFrame({"id": names[found.removed], "reason": reasons}, dtype="str").reset_index(drop=True)
     return Split(folds, removed, _facts(found, removal, tolerance))
 
@@ -80,7 +82,7 @@ def _groups(names: pd.Series, group: NDArray[np.int64]) -> pd.Series:
 
 
 def _reasons(
-    ids: list[str], found: Partition, pairs: NDArray[np.int64], identity: NDArray[np.floating[Any]]
+    ids: list[str], found: Partition, pairs: NDArray[np.int64], identity: NDArray[np.floating[Any]], definition: str
 ) -> list[str]:
     """For each removed sequence its nearest neighbour in every fold that it would have joined to another."""
     reasons = []
@@ -92,7 +94,9 @@ def _reasons(
             if found.fold[other] >= 0:
                 best = nearest.setdefault(int(found.fold[other]), (-float(value), ids[other]))
                 nearest[int(found.fold[other])] = min(best, (-float(value), ids[other]))
-        joined = "; ".join(f"fold {f}: {name} ({-value:.3f})" for f, (value, name) in sorted(nearest.items()))
+        joined = "; ".join(
+            f"fold {f}: {name} ({100 * -value:.1f} % {definition})" for f, (value, name) in sorted(nearest.items())
+        )
         start = "neighbours in several folds" if len(nearest) > 1 else "its family does not fit into a fold"
         reasons.append(f"{start}: {joined}" if joined else start)
     return reasons

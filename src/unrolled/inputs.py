@@ -98,9 +98,14 @@ class Letters:
         return Spelling(self.alphabet)
 
     def certify(self, folded: pd.DataFrame, data: Card, split: Card, **effort: Any) -> tuple[Card, pd.DataFrame]:
-        from unrolled import audit
+        from unrolled import audit, gate
 
-        return audit.certify(folded, audit.Terms.of_cards(data, split), **effort)
+        certificate, nearest = audit.certify(folded, audit.Terms.of_cards(data, split), **effort)
+        if split["group"] == "column":
+            groups = gate.whole(folded)
+            clause = gate.wholeness(groups, split)
+            certificate |= groups | {"statement": f"{certificate['statement']} {clause[0].upper()}{clause[1:]}."}
+        return certificate, nearest
 
 
 @dataclass(frozen=True)

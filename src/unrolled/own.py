@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unrolled import audit
+from unrolled import audit, gate
+from unrolled import split as splits
 from unrolled.audit import Terms
-from unrolled.disjoint import Split, disjoint, warnings
+from unrolled.disjoint import Split, disjoint
 from unrolled.errors import refuse
 from unrolled.fasta import guess_alphabet, read_fasta
 from unrolled.files import atomic, write_json
@@ -85,8 +86,11 @@ def split(
         removal=request.removal,
         seed=request.seed,
         threads=request.threads,
+        definition=terms.definition.name,
     )
-    for sentence in warnings(made.facts):
+    task = "multilabel" if request.multilabel else "multiclass"
+    kept = made.kept.reset_index(drop=True)
+    for sentence in splits.warnings(splits.summary(frame.assign(target=frame["label"]), kept, task) | made.facts):
         say(f"warning: {sentence}")
     certificate, _ = audit.certify(
         audit.folded(frame, made.kept),
@@ -97,11 +101,14 @@ def split(
         progress=meter("certify: pairs"),
         say=say,
     )
-    return made, certificate | {"split": made.facts | {"neighbours": found.method, "seed": request.seed}}
+    tools = gate.versions("numpy", "scipy", "numba") | ({"mmseqs": found.mmseqs} if found.mmseqs else {})
+    said = {"neighbours": found.method, "seed": request.seed, "tools": tools}
+    return made, {"group": "homology"} | certificate | {"split": made.facts | said}
 
 
 def write(folder: Path, made: Split, certificate: dict[str, Any]) -> None:
     """Write folds.csv, removed.csv and certificate.json, the certificate last, each whole or not at all."""
+    (folder / "certificate.json").unlink(missing_ok=True)  # an old one never stands beside new folds
     for name, frame in (("folds", made.kept[["id", "fold"]]), ("removed", made.removed)):
         with atomic(folder / f"{name}.csv") as tmp:
             frame.to_csv(tmp, index=False, lineterminator="\n", encoding="utf-8")

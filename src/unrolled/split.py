@@ -13,6 +13,7 @@ from unrolled.disjoint import REMOVAL, Split, disjoint
 from unrolled.disjoint import warnings as disjoint_warnings
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
+from unrolled.gate import versions
 from unrolled.tasks import named
 
 Card = dict[str, Any]
@@ -87,7 +88,9 @@ def make(
         made = _homology(table, card, task, neighbours, threads)
     else:
         made = Split(make_folds(table, card, task, clusters), nothing, {})
-    tools = {"mmseqs": clusters.attrs["mmseqs"]} if clusters is not None else {}
+    tools = versions("numpy", "scipy", "numba") if card["group"] == "homology" else versions("numpy")
+    if clusters is not None:
+        tools["mmseqs"] = clusters.attrs["mmseqs"]
     facts = {"title": card["title"], "group": card["group"], "identity": card.get("identity")}
     said = facts | summary(table, made.kept, task) | made.facts | {"tools": tools}
     return Split(made.folds, made.removed, said)
@@ -119,6 +122,7 @@ def _homology(table: pd.DataFrame, card: Card, task: str, neighbours: pd.DataFra
         removal=card.get("removal", REMOVAL),
         seed=card.get("seed", 0),
         threads=threads,
+        definition=neighbours.attrs["definition"],
     )
     return Split(made.folds, made.removed, made.facts | {"neighbours": dict(neighbours.attrs)})
 

@@ -173,18 +173,19 @@ def certify(
     All pairs across folds are aligned if that fits the budget; else those that a sensitive search proposes,
     and a random sample of the others. Numeric series are compared for exact copies, and groups for being whole.
     """
-    from unrolled import audit, inputs
+    from unrolled import audit, gate, inputs
     from unrolled import table as tables
     from unrolled.files import read_parquet
     from unrolled.progress import meter
 
     made, card = audit.folded(tables.read(table), read_parquet(folds)), read_yaml(data_card)
     effort = {"budget": 60 * minutes, "threads": threads, "progress": meter("certify: pairs"), "say": say}
-    certificate, nearest = inputs.of(card).certify(made, card, read_yaml(split_card), **effort)
-    names = {"data": data_card.stem, "split": split_card.stem}
-    audit.write(out, names | certificate, nearest)
+    promised = read_yaml(split_card)
+    certificate, nearest = inputs.of(card).certify(made, card, promised, **effort)
+    certificate = {"data": data_card.stem, "split": split_card.stem, "group": promised["group"]} | certificate
+    audit.write(out, certificate, nearest)
     say(certificate["statement"])
-    audit.gate(certificate, read_yaml(split_card))
+    gate.check(certificate)
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
@@ -221,7 +222,7 @@ def train(overrides: tuple[str, ...]) -> None:
 @click.option("--wandb-experiment", help="What the dashboards tell experiments apart by.")
 @click.option("--wandb-artifacts", default="", help="Files to keep there: certificate, predictions; by commas.")
 @click.option("--wandb-dir", default=".", type=FOLDER, help="wandb writes below <this>/wandb.")
-@click.option("--certificate", type=EXISTING, help="certificate.json of the split, for wandb.")
+@click.option("--certificate", type=EXISTING, help="certificate.json of the split: is it kept?")
 @click.option("--attempt", default=1, type=click.IntRange(1), help="Above 1: a finished run is not fitted anew.")
 @click.option("--out", required=True, type=FOLDER, help="The run's folder.")
 def baseline(**options: Any) -> None:

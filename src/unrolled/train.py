@@ -27,7 +27,7 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from unrolled import handover, kernel, runs, targets
+from unrolled import gate, handover, kernel, runs, targets
 from unrolled.batching import Encoded, following, loader
 from unrolled.cards import AXES
 from unrolled.checkpoints import Checkpoints, Files
@@ -55,7 +55,11 @@ def fingerprint(config: dict[str, Any]) -> str:
 
 
 def train(config: dict[str, Any]) -> None:
-    """Train one cell as `fit` says, alone at its folder; another attempt at a finished run puts its files back."""
+    """Train one cell as `fit` says, alone at its folder; another attempt at a finished run puts its files back.
+
+    Raises UnrolledError if the certificate, where there is one, does not let these folds be trained on.
+    """
+    gate.admit(config["paths"].get("certificate"), Path(config["paths"]["folds"]))
     out, identity = Path(config["paths"]["out"]), fingerprint(config)
     with handover.alone(out) as waited:
         if not handover.restored(out, identity, again=waited or config["attempt"] > 1):

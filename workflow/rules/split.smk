@@ -99,7 +99,16 @@ rule certificate:
         data_card="config/data/{data}.yaml",
         split_card="config/split/{split}.yaml",
         code=code(
-            "audit", "nearest", "candidates", "definitions", "identity", "pairwise", "inputs", "copies", "series"
+            "audit",
+            "gate",
+            "nearest",
+            "candidates",
+            "definitions",
+            "identity",
+            "pairwise",
+            "inputs",
+            "copies",
+            "series",
         ),
     output:
         certificate=f"{SPLIT}/certificate.json",

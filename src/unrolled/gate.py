@@ -1,0 +1,78 @@
+"""The gate: nothing is trained on folds whose certificate breaks their split's promise, or belongs to other folds."""
+
+import hashlib
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from unrolled import __version__
+from unrolled.errors import UnrolledError, refuse
+from unrolled.files import read_json, read_parquet
+
+LISTED = 1000  # offenders in a certificate, the worst first; all are in identity.parquet
+
+
+def folds_hash(folds: pd.DataFrame) -> str:
+    """SHA-256 of the lines "id,fold" sorted by id: of who is where, not of how a file holds it."""
+    lines = sorted(f"{name},{fold}\n" for name, fold in zip(folds["id"], folds["fold"], strict=True))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Of unrolled and of Python packages that decided something."""
+    return {"unrolled": __version__} | {name: metadata.version(name) for name in packages}
+
+
+def whole(rows: pd.DataFrame) -> dict[str, Any]:
+    """What a certificate says of a split that keeps groups whole: how many there are, and those that are not."""
+    folds = rows.groupby("group")["fold"].nunique()
+    return {"groups": len(folds), "groups_in_several_folds": sorted(map(str, folds.index[folds > 1]))[:LISTED]}
+
+
+def wholeness(groups: dict[str, Any], card: dict[str, Any]) -> str:
+    """`whole` as a clause; the split card's column says what a group is."""
+    column = card.get("column", "series") if card["group"] == "column" else "series"
+    kind = column if isinstance(column, str) else " ".join(column)
+    n = len(groups["groups_in_several_folds"])
+    who = f"{n:,} groups ({kind}) are" if n > 1 else f"{'one' if n else 'no'} group ({kind}) is"
+    return f"{who} in more than one fold"
+
+
+def check(certificate: dict[str, Any]) -> None:
+    """Raise UnrolledError, naming the worst, if a split promises what its certificate found to be untrue.
+
+    A homology split promises no relatives across folds, one by column whole groups. Other splits promise nothing:
+    their certificate says how much they leak.
+    """
+    group = certificate.get("group")
+    if group == "column":
+        remedy = "The folds were changed, or are another table's: make them again with `unrolled folds`."
+        refuse("groups that are in several folds", certificate["groups_in_several_folds"], remedy)
+    if group != "homology" or not certificate["above_threshold"]:
+        return
+    pairs: dict[frozenset[str], str] = {}  # each of a pair names the other: once is enough
+    for o in certificate["offenders"]:
+        named = f"{o['id']} (fold {o['fold']}) and {o['nearest']} (fold {o['nearest_fold']})"
+        pairs.setdefault(frozenset((o["id"], o["nearest"])), f"{named}: {100 * o['identity']:.1f} %")
+    refuse(
+        f"the split promises less than {100 * certificate['threshold']:g} % identity ({certificate['definition']}) "
+        "between folds, but sequences in different folds reach it",
+        pairs.values(),
+        "Raise the card's `minutes`, so that every pair is compared when the folds are made.",
+    )
+
+
+def admit(certificate: Path | str | None, folds: Path) -> None:
+    """Raise UnrolledError unless these folds may be trained on, as far as there is a certificate."""
+    if certificate is None:
+        return
+    found, made = read_json(Path(certificate)), read_parquet(folds)
+    kept = made[made["fold"].fillna(-1) >= 0]
+    if found.get("folds_sha256") != folds_hash(kept):
+        raise UnrolledError(
+            f"{certificate} is not that of {folds}: the folds were changed since, or are another table's. "
+            "Write theirs with `unrolled certify`"
+        )
+    check(found)
