@@ -1,8 +1,10 @@
 """What splits leak, and what it takes to make them so that they do not: `make bench-split`.
 
 Every share of leaking sequences comes from all pairs at or above the threshold, each pair proved below it or aligned,
-unless a row says otherwise; a split of ours has in addition its certificate, from an audit that does not know how the
-split was made. Size and class deviations are the worst of all folds.
+unless a row says otherwise; a split of ours has in addition its certificate, from an audit that aligns across folds
+without the bounds that the split was made with. Where that is a search, the split was made with the same one among
+others, so only the random sample and the third search speak of what searches miss. Size and class deviations are the
+worst of all folds.
 """
 
 import math
@@ -157,7 +159,8 @@ def nrc() -> list[dict]:
     fold, certificate, seconds = data.ours(threshold=0.8)
     met = certificate["above_threshold"] == 0
     row = data.row("unrolled split, local80-nt", edges, fold, seconds)
-    return [*rows, row | {"certificate": _said(certificate), "goal": "0 local80-nt", "met": met}]
+    goal = "0 local80-nt, whatever the class shares"
+    return [*rows, row | {"certificate": _said(certificate), "goal": goal, "met": met}]
 
 
 def deeploc2() -> list[dict]:
@@ -178,7 +181,7 @@ def deeploc2() -> list[dict]:
         rows.append(_audited(data, way, each, certificate, time.perf_counter() - started))
     edges = data.proposed("local80", 0.3)
     for row, each in zip(rows, (fold, data.table["partition"].astype(int), clusters), strict=True):
-        row["% leaking, by a third search"] = 100 * _leaking(each.to_numpy(), edges)
+        row["% leaking, local80, by a third search"] = 100 * _leaking(each.to_numpy(), edges)
     return rows
 
 
@@ -186,19 +189,22 @@ def _audited(data: Data, way: str, fold: pd.Series, certificate: dict[str, Any],
     _say(f"{way}, {seconds:,.0f} s: {certificate['statement']}")  # seen even if a later row is stopped
     row = data.row(way, {}, fold, seconds)
     residual = certificate["residual"] or {"upper_pairs": 0}
-    row |= {"certificate": _said(certificate), "% leaking, local80": 100 * certificate["share_above"]}
+    row |= {"certificate": _said(certificate), "% found leaking, local80": 100 * certificate["share_above"]}
     return row | {"further pairs at most (95 %)": residual["upper_pairs"]}
 
 
 def growth() -> list[dict]:
-    """Time and memory against N, on nested samples of DeepLoc 2.0; the last row is the exponent of a power law."""
-    sizes = (1000, 2000, 4000, 8000, 16000)
+    """Time and memory against N, on nested samples of DeepLoc 2.0; the last row is the exponent of a power law.
+
+    The audit has none: beyond 120 s of alignments it is a search and a sample, and grows as the search.
+    """
+    sizes = (500, 1000, 2000, 4000, 8000, 16000)
     rows = [_child(_grown, n) for n in sizes]
     fitted: dict[str, Any] = {"N": "exponent"}
     for column in list(rows[0])[1:]:
         known = [(n, row[column]) for n, row in zip(sizes, rows, strict=True) if row[column]]
         x, y = np.log(np.array(known, dtype=float)).T
-        fitted[column] = float(np.polyfit(x, y, 1)[0])
+        fitted[column] = None if "audit" in column else float(np.polyfit(x, y, 1)[0])
     return [{key: str(value) if key == "N" else value for key, value in row.items()} for row in [*rows, fitted]]
 
 

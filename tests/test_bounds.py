@@ -1,10 +1,13 @@
 """Bounds: no pair at or above the threshold is ever ruled out, and few others are left."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unrolled import nearest
 from unrolled.bounds import LANES, cells, doubts
 from unrolled.definitions import DEFINITIONS
 from unrolled.identity import identities, reverse_complement
@@ -68,6 +71,22 @@ def test_long_sequences_are_as_exact_as_short_ones():
     long = "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 2500))
     sequences = [long, long[:1900] + "W" * 50 + long[1900:], long[::-1]]
     assert doubts(sequences, DEFINITIONS["needle"], 0.9).tolist() == [[0, 1]]
+
+
+def test_no_step_holds_all_pairs():
+    """Not even as a matrix of single bytes, for the proofs; as pairs of rows in blocks, for an audit."""
+    n = 3000
+    sequences = ["".join(row) for row in np.random.default_rng(0).choice(list("ACDEFGHIKLMNPQRSTVWY"), (n, 20))]
+    doubts(sequences[:40], DEFINITIONS["local80"], 0.9)  # compiles
+    tracemalloc.start()
+    try:
+        assert len(doubts(sequences, DEFINITIONS["local80"], 0.9)) < 1000
+        assert tracemalloc.get_traced_memory()[1] < n * n / 2
+        tracemalloc.reset_peak()
+        assert sum(map(len, nearest._all(np.arange(n) % 5))) == n * n * 0.8 / 2
+        assert tracemalloc.get_traced_memory()[1] < 3 * 16 * nearest.BLOCK < 16 * n * n * 0.8 / 2
+    finally:
+        tracemalloc.stop()
 
 
 def test_threads_and_order_change_nothing():

@@ -4,8 +4,9 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import parasail
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unrolled.errors import UnrolledError
@@ -38,6 +39,56 @@ def test_end_gaps_are_free_but_count_as_columns():
 def test_inner_gaps_count_as_columns():
     assert one("MKTAYIAKQRMKTAYIAKQR", "MKTAYIAKQRGGMKTAYIAKQR", "needle") == pytest.approx(20 / 22)
     assert one("MKTAYIAKQRMKTAYIAKQR", "MKTAYIAKQRGGMKTAYIAKQR", "local80") == pytest.approx(20 / 22)
+
+
+def best_local(a, b):
+    """Of every best local alignment (Smith & Waterman 1981; Gotoh 1982): what it has.
+
+    Written down cell by cell, without parasail but for its table of BLOSUM62. Identical, columns, i, j, end i, end j.
+    """
+    letters, opened, extended = parasail.blosum62.mapper, 11, 1
+    table = np.array(parasail.blosum62.matrix)
+    nothing = (-(10**9), frozenset())
+    H = {(i, j): (0, frozenset([(0, 0, i, j)])) for i in range(len(a) + 1) for j in range(len(b) + 1) if i * j == 0}
+    E, F, best, found = {}, {}, 0, set()
+
+    def step(states, cost, identical=0):
+        score, ways = states
+        return score - cost, frozenset((m + identical, columns + 1, i, j) for m, columns, i, j in ways)
+
+    def top(*states):
+        score = max(one for one, _ in states)
+        return score, frozenset().union(*(ways for one, ways in states if one == score))
+
+    for i in range(1, len(a) + 1):
+        for j in range(1, len(b) + 1):
+            E[i, j] = top(step(H[i, j - 1], opened), step(E.get((i, j - 1), nothing), extended))
+            F[i, j] = top(step(H[i - 1, j], opened), step(F.get((i - 1, j), nothing), extended))
+            score = int(table[letters[ord(a[i - 1])], letters[ord(b[j - 1])]])
+            pair = step(H[i - 1, j - 1], -score, a[i - 1] == b[j - 1])
+            H[i, j] = top(pair, E[i, j], F[i, j], (0, frozenset([(0, 0, i, j)])))
+            if H[i, j][0] > best:
+                best, found = H[i, j][0], set()
+            if H[i, j][0] == best > 0:
+                found |= {(*way, i, j) for way in H[i, j][1]}
+    return found
+
+
+@given(st.text("ACDEFGHIKLMNPQRSTVWY", min_size=4, max_size=14), st.data())
+@settings(max_examples=60, deadline=None)
+def test_local_identity_is_that_of_a_best_alignment(a, data):
+    """Of one that an implementation of its own finds: whichever, where several are equally good."""
+    kept = data.draw(st.lists(st.sampled_from([*range(len(a)), None]), min_size=4, max_size=14))
+    b = "".join("W" if place is None else a[place] for place in sorted(kept, key=lambda p: -1 if p is None else p))
+    shorter = min(len(a), len(b))
+    possible = {0.0} if not best_local(a, b) else set()
+    for identical, columns, i, j, end_i, end_j in best_local(a, b):
+        covered = end_i - i if len(a) <= len(b) else end_j - j
+        possible.add(identical / columns if covered >= 0.8 * shorter else 0.0)
+        if len(a) == len(b):
+            possible.add(identical / columns if end_j - j >= 0.8 * shorter else 0.0)
+    found = identities([a], [b], np.array([[0, 0]]), DEFINITIONS["local80"])[0]
+    assert min(abs(found - one) for one in possible) < 1e-6, (found, possible)
 
 
 def test_local_identity_needs_four_fifths_of_the_shorter_sequence():

@@ -55,7 +55,11 @@ def _figure(facts: dict[str, Any]) -> Figure:
         )
         axes.bar_label(bars, [f"{band['n']:,}" if band["n"] else "" for band in bands], padding=2, color=MUTED)
         axes.axvline(threshold, color=COLOURS[1], lw=1, ls=(0, (4, 3)))
-        axes.set(xlim=(0, 100), xlabel="highest identity to a training sequence, %", ylabel="test sequences")
+        axes.set(
+            xlim=(0, 100),
+            xlabel=f"highest identity to a training sequence, % ({facts['definition']})",
+            ylabel="test sequences",
+        )
         axes.set_xticks(range(0, 101, 10))
         axes.margins(y=0.12)
         axes.grid(True, axis="y")

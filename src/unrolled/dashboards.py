@@ -26,8 +26,8 @@ COSTS: Quantities = [
     ("Memory, MiB", "cost/peak_memory_mb"),
 ]
 LEAKS: Quantities = [
-    ("Share with a relative in another fold", "leakage/share_above"),
-    ("Highest identity across folds", "leakage/max_identity"),
+    ("Share found with a relative in another fold (leakage/definition)", "leakage/share_above"),
+    ("Highest identity found across folds (leakage/definition)", "leakage/max_identity"),
 ]
 
 

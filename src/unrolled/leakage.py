@@ -21,7 +21,7 @@ LISTED = 1000  # offenders in the JSON, the worst first
 BANDS = 10  # of the histogram
 CHECKS = {  # in a reader's words; all but the last are leaks
     "exact_duplicates": "the same letters as a training sequence",
-    "subsequences": "part of a training sequence, or holding one",
+    "subsequences": "part of a training sequence, or holding one (of 10 residues or 20 nucleotides)",
     "reverse_complements": "the other strand of a training sequence, or a part of it",
     "shared_accessions": "an isoform or version of a training entry",
     "above_threshold": "at or above the identity threshold",

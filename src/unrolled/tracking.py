@@ -15,7 +15,7 @@ INIT_TIMEOUT = 20  # seconds; without a network the default of 90 would stall ev
 FINISH_TIMEOUT = 60  # seconds that the end of a run waits for its upload; what is left is for `wandb_sync`
 LATER = "upload later with `snakemake wandb_sync` or `unrolled sync`"
 COSTS = ("params", "seconds", "epochs", "best_epoch", "peak_memory_mb", "tokens_per_second", "n_train")
-LEAKAGE = ("threshold", "share_above", "above_threshold", "max_identity")  # of a certificate
+LEAKAGE = ("definition", "threshold", "method", "share_above", "above_threshold", "max_identity")  # of a certificate
 CONFUSION = ("Actual", "Predicted", "nPredictions")  # what wandb's chart calls them
 
 
@@ -158,7 +158,7 @@ def _keep(run: Any, kind: str, path: Path, cell: dict[str, Any]) -> None:
     run.log_artifact(kept)
 
 
-def _leakage(certificate: Path | None) -> dict[str, float]:
+def _leakage(certificate: Path | None) -> dict[str, float | str]:
     """What a split was measured to leak."""
     found = read_json(certificate) if certificate and certificate.is_file() else {}
     return {f"leakage/{name}": found[name] for name in LEAKAGE if found.get(name) is not None}
