@@ -13,7 +13,7 @@ from typing import Any
 from unrolled.errors import UnrolledError
 
 MODULES = ("unrolled.",)  # where a network may be defined; a package of one's own is added here, and in the schema
-NAME = re.compile(r"[a-z_]+(\.[a-z_0-9]+)+\.[A-Z]\w*")  # module.Class
+NAME = re.compile(r"[a-z]+(\.[a-z]+(_[a-z0-9]+)*)+\.[A-Z]\w*")  # module.Class; `__main__` is none
 HYDRA = {"_target_", "_partial_"}  # of Hydra's words, those that a card may say
 REACHING = re.compile(r"^\s*#\s*@package\b", re.MULTILINE)
 
