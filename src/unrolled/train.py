@@ -148,7 +148,7 @@ def loaders(config: dict[str, Any], material: runs.Material) -> dict[str, Any]:
 def _trainer(recipe: dict[str, Any], callbacks: list[Callback]) -> L.Trainer:
     return L.Trainer(
         max_epochs=recipe["max_epochs"],
-        accelerator="auto",
+        accelerator="cuda" if torch.cuda.is_available() else "cpu",  # not MPS: it has no double precision
         devices=1,
         precision=recipe["precision"],
         benchmark=False,  # deterministic, with `repeatable`
