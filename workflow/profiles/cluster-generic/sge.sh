@@ -6,6 +6,10 @@ submit() {  # CPUs, MB, minutes, script -> the job's id
 }
 
 status() {  # id -> running, success or failed; qacct knows a job some seconds after its end
+    if ! qstat >/dev/null 2>&1; then
+        echo running  # nobody knows until the master is back
+        return
+    fi
     if qstat -j "$1" >/dev/null 2>&1; then
         qstat | awk -v id="$1" '$1 == id && $5 ~ /E/ {broken = 1} END {print broken ? "failed" : "running"}'
         return
