@@ -59,6 +59,11 @@ def asked(model, what):
     return RESOURCES.get("models", {}).get(model, {}).get(what, RESOURCES[what])
 
 
+def growing(mb):
+    """Memory that each retry asks for once more."""
+    return lambda wildcards, attempt: mb * attempt
+
+
 def group_of(w):
     """Runs that may share a job of a cluster: those that ask for a GPU are apart, and so are baselines."""
     if CARDS["model"][w.model]["kind"] == "baseline":

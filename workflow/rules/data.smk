@@ -89,7 +89,7 @@ rule table:
     conda:
         "../../envs/tools.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime="1h",
     params:
         folder=subpath(output.table, parent=True),

@@ -31,7 +31,7 @@ rule compare:
         "../../envs/tools.yaml"
     threads: EVERY
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime="1h",
     params:
         results=subpath(output.runs, ancestor=2),
@@ -74,7 +74,7 @@ rule report:
     conda:
         "../../envs/tools.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime="30m",
     params:
         results=subpath(output.page, parent=True),

@@ -18,7 +18,7 @@ rule cluster:
         "../../envs/tools.yaml"
     threads: HALF
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime="4h",
     params:
         identity=lambda w: CARDS["split"][w.split]["identity"],
@@ -46,7 +46,7 @@ rule neighbours:
         "../../envs/tools.yaml"
     threads: HALF
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime="4h",
     shell:
         "unrolled neighbours --table {input.table:q} --data-card {input.data_card:q} "
@@ -82,7 +82,7 @@ rule folds:
         "../../envs/tools.yaml"
     threads: HALF
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime="1h",
     params:
         folder=subpath(output.folds, parent=True),
@@ -121,7 +121,7 @@ rule certificate:
         "../../envs/tools.yaml"
     threads: HALF
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime="4h",
     params:
         folder=subpath(output.certificate, parent=True),

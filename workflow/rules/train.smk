@@ -121,7 +121,7 @@ rule baseline:
     threads: 1
     resources:
         **TRACKED,
-        mem_mb=lambda w, attempt: 4000 * attempt,
+        mem_mb=growing(4000),
         runtime="1h",
         gres="",
         attempt=lambda w, attempt: attempt,
@@ -162,7 +162,7 @@ rule evaluate:
         "../../envs/tools.yaml"
     resources:
         **TRACKED,
-        mem_mb=1000,
+        mem_mb=growing(1000),
         runtime="10m",
         turn=1,
         # jobs of a group must agree in what is no number
