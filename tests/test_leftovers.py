@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from unrolled import leftovers
+from unrolled.errors import UnrolledError
 from unrolled.files import read_json, write_json
 
 HERE = socket.gethostname()
@@ -45,6 +46,14 @@ def test_jobs_of_a_living_workflow_are_left_alone(queue: Path) -> None:
     write_json(queue / "record", {"name": "old", "host": HERE, "pid": os.getpid()})
     leftovers.take_over(queue / "record", "new")
     assert not (queue / "cancelled").exists()
+
+
+def test_a_queue_that_does_not_answer_stops_the_next_workflow(queue: Path) -> None:
+    write_json(queue / "record", {"name": "old", "host": HERE, "pid": dead()})
+    (queue / "squeue").write_text("#!/bin/sh\necho 'Unable to contact slurm controller' >&2\nexit 1\n")
+    with pytest.raises(UnrolledError, match="Unable to contact slurm controller"):
+        leftovers.take_over(queue / "record", "new")
+    assert read_json(queue / "record")["name"] == "old"
 
 
 def test_the_first_workflow_finds_nothing(queue: Path) -> None:

@@ -76,15 +76,15 @@ def save(shown: Experiment, entity: str | None, project: str, results: Path) -> 
     workspace._internal_name, workspace._internal_id = before.get("name", ""), before.get("workspace", "")
     report.id = before.get("report", "")
     try:
-        workspace.save()
-        report.save()
+        for each in (workspace, report):
+            each.save()
+            now = {"name": workspace._internal_name, "workspace": workspace._internal_id, "report": report.id}
+            write_json(memory, known | {f"{owner}/{project}": now})  # after each: neither is ever made twice
     except Exception as error:  # wandb's own, those of its parser, or of the network
         raise UnrolledError(
             f"wandb does not take the dashboards ({str(error).splitlines()[0]}); if they were deleted there, "
             f"delete {memory}"
         ) from error
-    now = {"name": workspace._internal_name, "workspace": workspace._internal_id, "report": report.id}
-    write_json(memory, known | {f"{owner}/{project}": now})
     return {"workspace": workspace.url, "report": report.url}
 
 

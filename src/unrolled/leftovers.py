@@ -25,7 +25,7 @@ def take_over(record: Path, name: str) -> None:
     lives on this machine.
 
     Raises:
-        UnrolledError: the jobs do not end.
+        UnrolledError: the jobs do not end, or Slurm does not say whether there are any.
     """
     old = read_json(record) if record.is_file() else None
     if old and not _lives(old) and (left := _queued(old["name"])):
@@ -52,7 +52,13 @@ def _queued(name: str) -> list[str]:
     if shutil.which("squeue") is None:
         return []
     command = ["squeue", "--noheader", "--format=%i", f"--name={name}"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    if told.returncode:
+        raise UnrolledError(
+            "squeue does not say whether jobs of a killed workflow are left: "
+            f"{told.stderr.strip() or f'status {told.returncode}'}. Start again when Slurm answers"
+        )
+    return told.stdout.split()
 
 
 def _await_end(name: str) -> None:
