@@ -6,7 +6,7 @@ submit() {  # CPUs, MB, minutes, script -> the job's id
 }
 
 status() {  # id -> running (or PBS does not answer), success or failed; -x knows finished jobs, too
-    qstat -x -f "$1" 2>&1 | awk -F' = ' '/^ *job_state/ {state = $2} /^ *Exit_status/ {code = $2}
+    { qstat -x -f "$1" 2>&1 || true; } | awk -F' = ' '/^ *job_state/ {state = $2} /^ *Exit_status/ {code = $2}
         /Unknown Job/ {state = "X"}
         END {print state !~ /^[FCX]/ ? "running" : code == "0" ? "success" : "failed"}'
 }

@@ -11,12 +11,12 @@ status() {  # id -> running, success or failed; qacct knows a job some seconds a
         return
     fi
     if qstat -j "$1" >/dev/null 2>&1; then
-        qstat | awk -v id="$1" '$1 == id && $5 ~ /E/ {broken = 1} END {print broken ? "failed" : "running"}'
+        { qstat || true; } | awk -v id="$1" '$1 == id && $5 ~ /E/ {broken = 1} END {print broken ? "failed" : "running"}'
         return
     fi
     local told
     for _ in 1 2 3 4 5 6; do
-        told=$(qacct -j "$1" 2>/dev/null | awk '$1 == "failed" || $1 == "exit_status" {sum += $2 != 0; n++}
+        told=$({ qacct -j "$1" 2>/dev/null || true; } | awk '$1 == "failed" || $1 == "exit_status" {sum += $2 != 0; n++}
             END {if (n) print sum ? "failed" : "success"}')
         [ -n "$told" ] && break
         sleep 5
