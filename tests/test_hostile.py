@@ -10,13 +10,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from unrolled import archives, cards, cli, files, formats, targets
+from test_train import trained, write_material
+from unrolled import archives, cards, cli, files, formats, own, questions, targets
 from unrolled import table as tables
 from unrolled.alphabet import ALPHABETS
 from unrolled.errors import UnrolledError
 from unrolled.fasta import read_fasta
+from unrolled.simulate import simulate
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.filterwarnings("ignore:.*(num_workers|exists and is not empty|LeafSpec)")
 DECK = cards.Deck(ROOT / "config", ROOT / "workflow" / "schemas")
 
 CLASSES = ["unrolled.files.Path", "unrolled.cards.Deck"]  # these pass for networks until they are looked up
@@ -50,6 +53,31 @@ def test_a_target_that_is_no_network_is_refused(target, key):
         return
     with pytest.raises(UnrolledError, match="does not match"):
         DECK.check({"title": "x", "kind": "neural", "network": network}, "model", "x.yaml")
+
+
+@pytest.mark.slow
+@pytest.mark.faults(
+    "hostile input",
+    "a poisoned network given to `unrolled train`, or in the run.json that `unrolled predict` reads",
+    "one line with key and target; nothing of it runs, and no answers are written",
+)
+def test_a_poisoned_network_is_not_built(tmp_path):
+    write_material(tmp_path, simulate(n=60, families=20, seed=0))
+    run = trained(tmp_path, tmp_path / "run", "train.max_epochs=1")
+    evil = {"_target_": "os.mkdir", "path": str(tmp_path / "pwned")}
+    options = [f"paths.table={tmp_path}/table.parquet", f"paths.folds={tmp_path}/folds.parquet"]
+    options += [f"paths.out={tmp_path}/new", "model=lstm", "wandb.mode=disabled"]
+    options += [f"+model.network.more.{key}={value}" for key, value in evil.items()]
+    done = unrolled("train", f"--config-dir={ROOT}/config", *options)
+    assert is_one_line(done, "network.more._target_: 'os.mkdir' is not allowed"), done.stderr
+    record = files.read_json(run / "run.json")
+    record["config"]["model"]["network"]["more"] = evil
+    files.write_json(run / "run.json", record)
+    (tmp_path / "new.fasta").write_text(">1\nMKV\n")
+    done = unrolled("predict", "--run", run, tmp_path / "new.fasta", "--out", tmp_path / "out.csv")
+    assert is_one_line(done, "network.more._target_: 'os.mkdir' is not allowed"), done.stderr
+    assert not (tmp_path / "pwned").exists()
+    assert not (tmp_path / "out.csv").exists()
 
 
 @pytest.mark.faults(
@@ -201,6 +229,19 @@ def test_formulas_are_refused(text, column):
     frame.loc[1, column] = text
     with pytest.raises(UnrolledError, match="that a spreadsheet would compute"):
         tables.check(frame, "multiclass", ALPHABETS["protein"])
+
+
+@pytest.mark.parametrize("name", ["=1+1", "@SUM(A1)", "+cmd!A0", "-2+3", "＝1"])
+def test_formulas_as_ids_are_refused_in_files_of_ones_own(tmp_path, name):
+    path = tmp_path / "x.fasta"
+    path.write_text(f">a\nMKVWYRHE\n>{name}\nMKLWYRHE\n", encoding="utf-8")
+    with pytest.raises(UnrolledError, match=r"(?s)ids that a spreadsheet would compute.*x\.fasta:3"):
+        own.read(path, None, own.Request(folds=3))
+    with pytest.raises(UnrolledError, match=r"x\.fasta:3: a spreadsheet would compute"):
+        list(questions.of(path, {"alphabet": "protein"}).chunks())
+    path.write_text(">a\nMKVWYRHE\n>-1.5\nMKLWYRHE\n")
+    assert own.read(path, None, own.Request(folds=3))[0]["id"].tolist() == ["-1.5", "a"]
+    assert len(next(questions.of(path, {"alphabet": "protein"}).chunks())) == 2
 
 
 @pytest.mark.faults(

@@ -227,10 +227,10 @@ def test_two_processes_at_one_run(material, whole, tmp_path):
 
 @pytest.mark.faults(
     "interruptions",
-    "the clock jumps by days, back and forth, while a run trains",
+    "a process is told times days apart, back and forth, while a run trains (`time.time` is patched, not the clock)",
     "predictions, history and gradient norms are byte for byte those of the undisturbed run; no time is negative",
 )
-def test_the_clock_jumps(material, whole, tmp_path, monkeypatch):
+def test_times_that_jump(material, whole, tmp_path, monkeypatch):
     days, clock = np.random.default_rng(0), time.time
     monkeypatch.setattr(time, "time", lambda: clock() + 86400 * days.uniform(-30, 30))
     monkeypatch.setattr(time, "time_ns", lambda: int(1e9 * time.time()))

@@ -278,6 +278,11 @@ def test_a_disk_that_fills_while_the_search_is_prepared_is_one_line(tmp_path, tr
     assert "the disk is full (/tmp/all.fasta)" in capsys.readouterr().err
 
 
+@pytest.mark.faults(
+    "hostile input",
+    "HTML in a sequence's id, in the page of an audit",
+    "shown as text; the page asks nobody",
+)
 def test_the_page_holds_the_findings_and_asks_nobody(tmp_path, train, clean):
     page = tmp_path / "audit.html"
     odd = {"<b>&copy": train["t3"]}
