@@ -75,6 +75,22 @@ def test_workspace_and_report_are_saved_and_saved_again_over_themselves(results)
 
 
 @pytest.mark.slow
+def test_a_server_that_dies_between_workspace_and_report_gets_no_second_workspace(results):
+    with serving() as service:
+        service.projects.add("unrolled")
+        service.reportless = True
+        failed = dashboard(results, **service.environment)
+        assert failed.returncode == 2
+        [error] = [line for line in failed.stderr.splitlines() if not line.startswith("wandb: View saved")]
+        assert "wandb does not take the dashboards" in error
+        assert [view["type"] for view in service.views.values()] == ["project-view"]
+        service.reportless = False
+        done = dashboard(results, **service.environment)
+        assert done.returncode == 0, done.stderr
+        assert len(service.views) == 2
+
+
+@pytest.mark.slow
 def test_without_a_server_one_line_says_so(results):
     done = dashboard(results, WANDB_API_KEY="0" * 40, WANDB_BASE_URL="http://127.0.0.1:9")
     assert done.returncode == 2

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from unrolled import tracking
+from wandb_service import silence
 
 CONFIG = {"cell": {"data": "demo", "split": "random", "model": "lstm", "fold": 0, "seed": 2}, "train": {}}
 SETTINGS = {"mode": "offline", "project": "unrolled"}
@@ -55,6 +56,17 @@ def test_online_without_a_network_goes_on_offline_at_once(tmp_path):
     began = time.monotonic()
     assert "no answer from wandb" in start(tmp_path, nowhere, mode="online")
     assert time.monotonic() - began < 20
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
+
+
+@pytest.mark.slow
+def test_online_with_a_server_that_never_answers_goes_on_offline(tmp_path):
+    with silence() as address:
+        began = time.monotonic()
+        said = start(tmp_path, {"WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": address}, mode="online")
+        assert time.monotonic() - began < 30
+    assert f"no answer from wandb at {address}" in said
+    assert "logging offline" in said
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from unrolled.errors import UnrolledError
 from unrolled.uploading import sync
-from wandb_service import KEY, complete, serving
+from wandb_service import KEY, complete, serving, silence
 
 RUN = """
 import os, pathlib, signal, sys
@@ -109,6 +109,19 @@ def test_without_a_key_or_a_server_one_line_says_so_at_once(home, monkeypatch):
         assert done.returncode == 2
         assert reason in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_server_that_never_answers_is_one_line(home, monkeypatch):
+    track(home)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    with silence() as address:
+        monkeypatch.setenv("WANDB_BASE_URL", address)
+        began = time.monotonic()
+        done = unrolled_sync(home / "wandb")
+        assert time.monotonic() - began < 30
+    assert done.returncode == 2
+    assert f"no answer from wandb at {address}" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_a_refused_key_is_said_though_wandb_itself_leaves_with_status_0(service, home):

@@ -7,6 +7,7 @@ projects and views, as wandb 0.31 asks for them, and keeps what it was sent, so 
 import gzip
 import json
 import re
+import socket
 import sys
 import threading
 from base64 import b64encode
@@ -64,6 +65,7 @@ class Service:
     refused: bool = False  # the key
     closed: bool = False  # to writers
     dying: bool = False  # it knows a run by name, and hangs up when the content comes
+    reportless: bool = False  # it takes a workspace, and hangs up when a report comes
 
     @property
     def environment(self) -> dict[str, str]:
@@ -209,6 +211,8 @@ class Handler(BaseHTTPRequestHandler):
         service.requests.append(field)
         if service.refused or (service.closed and field != "viewer"):
             return self.answer({"errors": [{"message": "permission denied"}]}, 401 if service.refused else 403)
+        if service.reportless and asked.get("variables", {}).get("type") == "runs":
+            return self.close()
         return self.answer({"data": {alias or field: ANSWERS[field](service, asked.get("variables") or {})}})
 
     def do_PUT(self):
@@ -257,3 +261,10 @@ def serving() -> Iterator[Service]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def silence() -> Iterator[str]:
+    """The address of a server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
