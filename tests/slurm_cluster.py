@@ -38,6 +38,7 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
+GresTypes=gpu
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=1
 JobAcctGatherParams=OverMemoryKill
@@ -76,8 +77,10 @@ class Cluster:
         host, (port, *ports) = socket.gethostname(), free_ports(1 + len(NODES))
         conf = CONF.format(root=root, host=host, user=getpass.getuser(), port=port)
         for node, own in zip(NODES, ports, strict=True):
-            conf += f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={own} CPUs=4 RealMemory=64000\n"
+            conf += f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={own} CPUs=4 RealMemory=64000 "
+            conf += "Gres=gpu:1\n"
         (root / "slurm.conf").write_text(conf)
+        (root / "gres.conf").write_text("Name=gpu File=/dev/null\n")  # a device that is everywhere
         self.env = os.environ | {"SLURM_CONF": str(root / "slurm.conf"), "PATH": f"{root}/bin:{os.environ['PATH']}"}
         self._place_srun()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -151,6 +152,10 @@ def test_a_job_over_its_memory_is_given_more(cluster, project, undisturbed):
     workflow = Workflow(project, cluster, "--set-resources", "evaluate:mem_mb=100")
     workflow.finish()
     same_predictions(undisturbed, project)
+    said = "".join((cluster.root / f"slurmd.{node}.log").read_text() for node in slurm_cluster.NODES)
+    killed = re.search(r"(?:Job |StepId=)(\d+)\S* exceeded memory limit \(\d+ ?> ?(500|524288000)\)", said)
+    assert killed
+    assert f"SLURM jobid {killed[1]} (" in workflow.text()
     assert "Trying to restart" in workflow.text()
 
 
@@ -201,16 +206,16 @@ def test_any_scheduler_does_by_template(cluster, project, undisturbed):
     went_on(workflow, undisturbed, run)
 
 
-def test_a_gpu_is_asked_for_by_the_experiment(project):
-    """The cluster here has none: what would be handed in is read from a dry run's plan."""
+def test_a_gpu_is_asked_for_by_the_experiment(cluster, project, undisturbed):
+    """The nodes' GPUs are devices in name alone: it is Slurm that is asked, and that gives them."""
     edit(project / "config/config.yaml", resources={"models": {"lstm": {"gres": "gpu:1", "runtime": "2h"}}})
-    done = subprocess.run([SNAKEMAKE, "-n", *FAST], cwd=project, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    trained = [
-        line for line in (done.stdout + done.stderr).splitlines() if "gres=gpu:1" in line and "attempt=1" in line
-    ]
-    assert len(trained) == 2
-    assert all("runtime=120" in line for line in trained)
+    workflow = Workflow(project, cluster)
+    _, pid = workflow.freeze()
+    asked = cluster.call("squeue", "--noheader", "--states=running", "--format=%b %C %m %l").splitlines()
+    os.kill(pid, signal.SIGCONT)
+    assert set(asked) == {"gres:gpu:1 1 4000M 2:10:00"}  # a run and its metrics
+    workflow.finish()
+    same_predictions(undisturbed, project)
 
 
 def test_the_default_experiment_gives_the_same_predictions_as_at_home(cluster, tmp_path):
@@ -222,4 +227,5 @@ def test_the_default_experiment_gives_the_same_predictions_as_at_home(cluster, t
     subprocess.run([SNAKEMAKE, "--cores", "2"], cwd=home, check=True, capture_output=True)
     workflow = Workflow(away, cluster, "--group-components", "runs=3", "baselines=9")
     workflow.finish()
+    assert "localrule report:" in workflow.text()
     same_predictions(home, away)
