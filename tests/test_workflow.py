@@ -181,9 +181,11 @@ def test_editing_a_split_card_leaves_the_other_split_alone(mine):
     assert "neighbours" not in jobs
 
 
-def test_another_wandb_mode_or_mirror_reruns_nothing(mine):
+def test_another_wandb_mode_or_mirror_or_other_resources_rerun_nothing(mine):
     config = yaml.safe_load((mine / "config/config.yaml").read_text())
-    edit(mine / "config/config.yaml", wandb=config["wandb"] | {"mode": "disabled"}, mirror="elsewhere")
+    asked = {"runtime": "12h", "mem_mb": 8000, "models": {"lstm": {"gres": "gpu:1"}}}
+    settings = {"mirror": "elsewhere", "resources": asked}
+    edit(mine / "config/config.yaml", wandb=config["wandb"] | {"mode": "disabled"}, **settings)
     assert planned(mine) == {}
 
 
