@@ -64,7 +64,7 @@ def test_online_with_a_server_that_never_answers_goes_on_offline(tmp_path):
     with silence() as address:
         began = time.monotonic()
         said = start(tmp_path, {"WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": address}, mode="online")
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 60  # wandb itself: 90 and more
     assert f"no answer from wandb at {address}" in said
     assert "logging offline" in said
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1

@@ -118,7 +118,7 @@ def test_a_server_that_never_answers_is_one_line(home, monkeypatch):
         monkeypatch.setenv("WANDB_BASE_URL", address)
         began = time.monotonic()
         done = unrolled_sync(home / "wandb")
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 60  # wandb itself: without an end
     assert done.returncode == 2
     assert f"no answer from wandb at {address}" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
