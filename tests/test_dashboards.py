@@ -75,7 +75,7 @@ def test_workspace_and_report_are_saved_and_saved_again_over_themselves(results)
 
 
 @pytest.mark.slow
-def test_a_server_that_dies_between_workspace_and_report_gets_no_second_workspace(results):
+def test_a_server_that_takes_the_workspace_but_no_report_gets_no_second_workspace(results):
     with serving() as service:
         service.projects.add("unrolled")
         service.reportless = True

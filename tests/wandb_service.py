@@ -65,7 +65,7 @@ class Service:
     refused: bool = False  # the key
     closed: bool = False  # to writers
     dying: bool = False  # it knows a run by name, and hangs up when the content comes
-    reportless: bool = False  # it takes a workspace, and hangs up when a report comes
+    reportless: bool = False  # it takes a workspace, and refuses a report
 
     @property
     def environment(self) -> dict[str, str]:
@@ -212,7 +212,7 @@ class Handler(BaseHTTPRequestHandler):
         if service.refused or (service.closed and field != "viewer"):
             return self.answer({"errors": [{"message": "permission denied"}]}, 401 if service.refused else 403)
         if service.reportless and asked.get("variables", {}).get("type") == "runs":
-            return self.close()
+            return self.answer({"errors": [{"message": "permission denied"}]}, 403)
         return self.answer({"data": {alias or field: ANSWERS[field](service, asked.get("variables") or {})}})
 
     def do_PUT(self):
