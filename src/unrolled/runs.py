@@ -1,6 +1,5 @@
 """What every run shares, network or baseline: the parts it may see, and the files it hands over."""
 
-import importlib.metadata
 import platform
 import resource
 import subprocess
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unrolled import inputs
+from unrolled import gate, inputs
 from unrolled import table as tables
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, read_parquet, write_json
@@ -164,8 +163,8 @@ def peak_memory() -> float:
 
 def versions() -> dict[str, str]:
     """Versions of what the numbers may depend on."""
-    names = ("unrolled", "torch", "lightning", "scikit-learn", "numpy", "pandas")
-    return {"python": platform.python_version()} | {n: importlib.metadata.version(n) for n in names}
+    packages = gate.versions("torch", "lightning", "scikit-learn", "numpy", "pandas")
+    return {"python": platform.python_version()} | packages
 
 
 def commit() -> str | None:
