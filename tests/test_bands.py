@@ -8,6 +8,7 @@ import pytest
 
 from test_compare import IN, OUT, write_run
 from unrolled import bands
+from unrolled.compare import compare
 from unrolled.errors import UnrolledError
 from unrolled.results import BANDS
 
@@ -24,7 +25,7 @@ def near(folder: Path, values: list[float]) -> dict[tuple[str, str], Path]:
 
 
 def table(runs: list[Path], identities: dict[tuple[str, str], Path], out: Path) -> pd.DataFrame:
-    bands.write(runs, identities, out, resamples=200)
+    compare(runs, out, [bands.Near.of(identities)], resamples=200)
     return pd.read_csv(out / "bands.csv", dtype={"band": str})
 
 
@@ -58,7 +59,7 @@ def test_a_band_holds_its_lower_edge(tmp_path):
 def test_splits_that_were_not_audited_are_left_out(tmp_path):
     run = write_run(tmp_path, [IN, IN, OUT, OUT], target=TARGET)
     assert table([run], {}, tmp_path).empty
-    assert table([run], {}, tmp_path).columns.tolist() == bands.COLUMNS
+    assert table([run], {}, tmp_path).columns.tolist() == bands.Near.columns
 
 
 def test_a_certificate_older_than_the_split_is_told(tmp_path):

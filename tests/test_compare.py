@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unrolled.bootstrap import bootstrap, draw_counts, interval
+from unrolled.bootstrap import draw, draw_counts, interval
 from unrolled.compare import compare
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
@@ -297,11 +297,13 @@ def test_blocks_of_weights_do_not_change_the_draws(monkeypatch: pytest.MonkeyPat
     p = noisy(rng, rng.random(30) < 0.6)
     scores = decide("multiclass", p, np.tile([True, False], (30, 1)))
     counts, codes = draw_counts(10, 50, (0,)), np.arange(30) // 3
-    whole = bootstrap(scores, codes, counts)
+    whole = draw(scores, codes, counts)
     for block in (1, 100):
         monkeypatch.setattr("unrolled.bootstrap.BLOCK", block)
-        for name, draws in bootstrap(scores, codes, counts).items():
-            np.testing.assert_allclose(draws, whole[name], rtol=1e-12, atol=1e-12)
+        found = draw(scores, codes, counts)
+        pd.testing.assert_series_equal(pd.Series(found.point, dtype=float), pd.Series(whole.point, dtype=float))
+        for name, draws in found.draws.items():
+            np.testing.assert_allclose(draws, whole.draws[name], rtol=1e-12, atol=1e-12)
 
 
 # --- Determinism ---

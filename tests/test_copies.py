@@ -115,8 +115,8 @@ def test_bands_of_identity_are_not_drawn_where_none_was_measured(tmp_path):
     made = audit.folded(tables.read(tmp_path / "table.parquet"), folds)
     certificate, nearest = copies.certify(made, SPLIT)
     audit.write(tmp_path, certificate, nearest)
-    bands.write([], {("d", "s"): tmp_path / "identity.parquet"}, tmp_path)
-    assert pd.read_csv(tmp_path / "bands.csv").empty
+    near = bands.Near.of({("d", "s"): tmp_path / "identity.parquet"})
+    assert near.numbers({"data": "d", "split": "s"}, nearest) is None
 
 
 @pytest.mark.parametrize("command", ["cluster", "neighbours"])

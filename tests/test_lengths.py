@@ -37,10 +37,14 @@ def write_run(root: Path, decoded: list[str], **key: Any) -> Path:
     return folder
 
 
+def write(runs: list[Path], out: Path, resamples: int) -> None:
+    compare(runs, out, [lengths.Lengths.of(runs)], resamples=resamples)
+
+
 def test_scores_of_each_band_by_hand(tmp_path):
     right, wrong = TARGET, ["AC", "ACD", "A", "DA", "C", ""]
     runs = [write_run(tmp_path, right, model="a"), write_run(tmp_path, wrong, model="a", seed=1)]
-    lengths.write(runs, tmp_path, resamples=200)
+    write(runs, tmp_path, 200)
     found = pd.read_csv(tmp_path / "lengths.csv").set_index(["metric", "shortest"])
     assert found.index.get_level_values("shortest").unique().tolist() == [4, 5, 7, 8, 9, 10]
     assert found["longest"].unique().tolist() == [4, 6, 7, 8, 9, 10]
@@ -56,9 +60,9 @@ def test_scores_of_each_band_by_hand(tmp_path):
 
 def test_runs_of_other_tasks_have_no_rows_and_need_none(tmp_path):
     other = write_other(tmp_path, [IN, OUT, IN, OUT], target=["in", "in", "out", "out"], data="other")
-    lengths.write([other], tmp_path, resamples=100)
-    assert pd.read_csv(tmp_path / "lengths.csv").columns.tolist() == lengths.COLUMNS
-    lengths.write([other, write_run(tmp_path, TARGET)], tmp_path, resamples=100)
+    write([other], tmp_path, 100)
+    assert pd.read_csv(tmp_path / "lengths.csv").columns.tolist() == lengths.Lengths.columns
+    write([other, write_run(tmp_path, TARGET)], tmp_path, 100)
     assert set(pd.read_csv(tmp_path / "lengths.csv")["data"]) == {"d"}
 
 

@@ -13,7 +13,7 @@ from sklearn import metrics as sk
 
 from unrolled import metrics
 from unrolled.metrics import Scores, decide
-from unrolled.scoring import HIGHER_IS_BETTER, METRICS, measure
+from unrolled.scoring import HIGHER_IS_BETTER, METRICS, measure, only
 from unrolled.thresholds import choose_thresholds
 
 fast = settings(max_examples=40, deadline=None)
@@ -131,6 +131,16 @@ def test_a_weight_is_a_repetition(task: str, data: st.DataObject) -> None:
     once = measure(repeated, np.ones((1, len(copies))))
     for name, value in measure(scores, w[None]).items():
         np.testing.assert_allclose(value, once[name], rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("task", CLASSES)
+@fast
+@given(data=st.data())
+def test_leaving_sequences_out_is_giving_them_no_weight(task: str, data: st.DataObject) -> None:
+    scores, w = data.draw(weighted(task))
+    alone = measure(only(scores, np.flatnonzero(w)), w[None, w > 0])
+    for name, value in measure(scores, w[None]).items():
+        np.testing.assert_allclose(value, alone[name], rtol=1e-9, atol=1e-9, err_msg=name)
 
 
 @pytest.mark.parametrize("task", CLASSES)

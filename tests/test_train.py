@@ -406,7 +406,7 @@ BARRED = {
     "table tasks inputs series formats series_formats fasta_format records reading": HEAVY,
     "simulate split homology copies answers puzzles gate": HEAVY,
     "evaluate scoring metrics number_metrics position_metrics sequence_metrics weighted thresholds": HEAVY,
-    "bootstrap compare bands lengths plots report baselines sequence_baselines boosting choosing runs": HEAVY,
+    "bootstrap compare tested means bands lengths plots report baselines sequence_baselines boosting choosing runs": HEAVY,
     "verdict takeaways grids wording results model_plots class_plots length_plots panels looks svg": HEAVY,
     "models feedforward objectives recurrent batching cells packing scan kernel stepwise stock diagnostics": HEAVY
     - {"torch"},

@@ -15,15 +15,12 @@ average, one seed none. A test set of fewer than 2 groups has no interval.
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from unrolled.errors import UnrolledError
-from unrolled.scoring import METRICS, Scored, measure
+from unrolled.scoring import Scored, measure, number
 from unrolled.weighted import Array
 
 LEVEL = (0.025, 0.975)
@@ -33,32 +30,12 @@ Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class TestSet:
-    """The test sequences all models of one (data, split, fold) share, and R resamples of their groups."""
+class Drawn:
+    """Every metric of n sequences: as it is, None where it is undefined, and R bootstrap draws of it, (R,)."""
 
-    path: Path
-    key: Key
-    rows: pd.DataFrame
-    codes: npt.NDArray[np.intp]  # (N,) the group of each sequence
-    counts: Array  # (G, R) how often each group is drawn
-
-    @classmethod
-    def draw(cls, path: Path, key: Key, frame: pd.DataFrame, resamples: int, seed: int) -> "TestSet":
-        groups, codes = np.unique(frame["group"].to_numpy(str), return_inverse=True)
-        counts = draw_counts(len(groups), resamples, (seed, "groups", *key))
-        return cls(path, key, _identity(frame), codes, counts)
-
-    def check(self, path: Path, frame: pd.DataFrame) -> None:
-        """Differences are paired only if the sequences are the same."""
-        if not self.rows.equals(_identity(frame)):
-            raise UnrolledError(
-                f"{path} and {self.path} test fold {self.key} on different sequences, groups or targets: "
-                "train again the one that is older than the split"
-            )
-
-
-def _identity(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[["id", "group", "target"]].reset_index(drop=True)
+    n: int
+    point: dict[str, float | None]
+    draws: dict[str, Array]  # all NaN if the sequences are of fewer than 2 groups
 
 
 def draw_counts(n: int, resamples: int, key: Key) -> Array:
@@ -72,28 +49,18 @@ def draw_counts(n: int, resamples: int, key: Key) -> Array:
     return flat.reshape(n, resamples).astype(np.float64)
 
 
-def bootstrap(scores: Scored, codes: npt.NDArray[np.intp], counts: Array) -> dict[str, Array]:
-    """R draws of every metric, resampling whole groups: codes (N,), counts (G, R) -> metric -> (R,).
+def draw(scores: Scored, codes: npt.NDArray[np.intp], counts: Array) -> Drawn:
+    """Measure sequences and resamples of their groups: codes (N,), counts (G, R).
 
-    NaN everywhere if there are fewer than 2 groups: one group cannot show how groups vary.
+    Draws are NaN everywhere if there are fewer than 2 groups: one group cannot show how groups vary.
     """
     groups, resamples = counts.shape
-    if groups < 2:
-        return {name: np.full(resamples, np.nan) for name in METRICS[scores.task]}
-    blocks = np.array_split(counts, -(-len(codes) * resamples // BLOCK), axis=1)
+    weights = np.hstack([np.ones((groups, 1)), counts if groups > 1 else counts[:, :0]])  # the first for the point
+    blocks = np.array_split(weights, max(1, -(-len(codes) * resamples // BLOCK)), axis=1)
     parts = [measure(scores, block[codes].T) for block in blocks if block.size]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def weighted_mean(draws: Array, W: Array) -> Array:
-    """Mean over runs, (runs, R) and (runs, R) -> (R,), without the runs that a resample leaves undefined."""
-    if np.isnan(draws).all(1).any():
-        return np.full(draws.shape[1], np.nan)
-    w = np.where(np.isnan(draws), 0.0, W)
-    total = w.sum(0)
-    mean: Array = np.full_like(total, np.nan)
-    np.divide((np.nan_to_num(draws) * w).sum(0), total, out=mean, where=total > 0)
-    return mean
+    values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    draws = {name: value[1:] if groups > 1 else np.full(resamples, np.nan) for name, value in values.items()}
+    return Drawn(scores.n, {name: number(value[0]) for name, value in values.items()}, draws)
 
 
 def interval(draws: Array) -> tuple[float, float]:

@@ -9,29 +9,24 @@ The calibration error `ece` is a sum of absolute values: resampling adds noise t
 by more than its standard error. Its draws are moved back onto the observed mean.
 """
 
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from unrolled.bootstrap import Key, TestSet, bootstrap, draw_counts, interval, weighted_mean
-from unrolled.crew import each
+from unrolled.bootstrap import Key, interval
 from unrolled.errors import UnrolledError
-from unrolled.evaluate import read_predictions, read_run, require, score
-from unrolled.files import atomic, read_json
+from unrolled.files import atomic
+from unrolled.means import Cell, Means, draw_seeds
 from unrolled.metrics import confidence_bin
 from unrolled.scoring import METRICS
-from unrolled.weighted import Array
+from unrolled.tested import MODEL, RUN, Banding, Run, infos, load
 
-MODEL = ["data", "split", "model"]
-RUN = [*MODEL, "fold", "seed"]
-TESTED = ["data", "split", "fold"]  # what decides on the test sequences
+SUMMARY = [*MODEL, "metric", "mean", "low", "high", "n"]
 COSTS = [
     *("params", "seconds", "epochs", "best_epoch", "peak_memory_mb", "tokens_per_second"),
     *("n_train", "n_validation", "n_test", "n_shortened", "kind"),
@@ -42,156 +37,53 @@ HISTORY = [
 ]
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run folder: its JSON files, its training history and R bootstrap draws of every metric."""
-
-    path: Path
-    info: dict[str, Any]
-    report: dict[str, Any]
-    draws: dict[str, Array]  # metric -> (R,), all NaN if the test set has fewer than 2 groups
-
-    def named(self, names: list[str]) -> dict[str, Any]:
-        return {name: self.info[name] for name in names}
-
-    def key(self, names: list[str]) -> Key:
-        return tuple(self.named(names).values())
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A (data, split, model) under one metric: the mean over its n runs and R draws of that mean."""
-
-    mean: float
-    draws: Array
-    n: int
-
-
-def compare(runs: list[Path], out: Path, *, resamples: int = 1000, seed: int = 0, processes: int = 1) -> None:
+def compare(
+    paths: Sequence[Path],
+    out: Path,
+    bandings: Sequence[Banding] = (),
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    processes: int = 1,
+) -> None:
     """Write the tables of an experiment into the folder `out`; each run folder holds the files of one run.
 
     Tables: runs, summary, models (paired differences), splits (unpaired), history, classes, confusion,
-    calibration and points, all `.csv`. Rows stand in the order in which data sets, splits, models and metrics first
-    appear in `runs`; no number depends on that order. A few runs' predictions are in memory at a time.
+    calibration and points, and one a banding, all `.csv`. Rows stand in the order in which data sets, splits, models
+    and metrics first appear in `paths`; no number depends on that order.
 
     Raises UnrolledError for a missing file, a run given twice, and models of one fold tested on different
     sequences.
     """
-    if not runs or resamples < 1:
+    if not paths or resamples < 1:
         raise UnrolledError("compare needs at least one run folder and one resample")
-    loaded = _load(runs, resamples, seed, processes)
-    means = cells(loaded, seed)
+    read = infos(paths)
+    seeds = draw_seeds(read, resamples, seed)
+    means, parts = Means(seeds), [defaultdict[int, Means](lambda: Means(seeds)) for _ in bandings]
+    found: dict[int, Run] = {}
+    for i, (run, test) in load(paths, read, bandings, resamples=resamples, seed=seed, processes=processes):
+        found[i] = run
+        means.add(run.info, replace(test.whole, point=run.report["metrics"]))
+        for of, bands in zip(parts, test.bands, strict=True):
+            for band, drawn in bands.items():
+                of[band].add(run.info, drawn)
+    runs = [found[i] for i in range(len(paths))]
+    cells = means.cells()
     tables = {
-        "runs": _runs_table(loaded),
-        "summary": summary_table(means),
-        "models": _differences_table(means, "model"),
-        "splits": _differences_table(means, "split"),
-        "history": _history_table(loaded),
-        "classes": _classes_table(loaded),
-        "confusion": _confusion_table(loaded),
-        "calibration": _calibration_table(loaded),
-        "points": _gather(loaded, "points", ["true_value", "predicted_value"]),
+        "runs": _runs_table(runs),
+        "summary": summary_table(cells),
+        "models": _differences_table(cells, "model"),
+        "splits": _differences_table(cells, "split"),
+        "history": _history_table(runs),
+        "classes": _classes_table(runs),
+        "confusion": _confusion_table(runs),
+        "calibration": _calibration_table(runs),
+        "points": _gather(runs, "points", ["true_value", "predicted_value"]),
+        **{banding.name: _parts_table(banding, of) for banding, of in zip(bandings, parts, strict=True)},
     }
     for name, table in tables.items():
         with atomic(out / f"{name}.csv") as tmp:
             table.to_csv(tmp, index=False, float_format="%.6g", encoding="utf-8", lineterminator="\n")
-
-
-# --- Reading the runs ---
-
-
-def _load(paths: list[Path], resamples: int, seed: int, processes: int) -> list[Run]:
-    """Runs in the given order, read fold by fold so that each process draws a fold's resamples once."""
-    infos = [read_run(path / "run.json") for path in paths]
-    _check_unique(paths, infos)
-    order = sorted(range(len(paths)), key=lambda i: [str(infos[i][name]) for name in TESTED])
-    first: dict[Key, Path] = {}  # the run whose test set stands for its fold's
-    for i in order:
-        first.setdefault(_tested(infos[i]), paths[i])
-    places = [(paths[i], infos[i], first[_tested(infos[i])]) for i in order]
-    found = each(partial(_run, resamples=resamples, seed=seed), places, processes)
-    loaded = dict(zip(_progress(order), found, strict=True))
-    return [loaded[i] for i in range(len(paths))]
-
-
-def _tested(info: dict[str, Any]) -> Key:
-    return tuple(info[name] for name in TESTED)
-
-
-def _run(place: tuple[Path, dict[str, Any], Path], resamples: int, seed: int) -> Run:
-    """A run, drawn with the test set of the run in the third place."""
-    path, info, reference = place
-    test, frame = _test_set(reference, resamples, seed), test_part(path, info)
-    test.check(path, frame)
-    report = read_json(require(path / "metrics.json"))
-    scores = score(frame, info, report["thresholds"])
-    return Run(path, info, report, bootstrap(scores, test.codes, test.counts))
-
-
-@lru_cache(maxsize=1)
-def _test_set(path: Path, resamples: int, seed: int) -> TestSet:
-    info = read_run(path / "run.json")
-    return TestSet.draw(path, _tested(info), test_part(path, info), resamples, seed)
-
-
-def _check_unique(paths: list[Path], infos: list[dict[str, Any]]) -> None:
-    seen: dict[Key, Path] = {}
-    for path, info in zip(paths, infos, strict=True):
-        if absent := [name for name in RUN if name not in info]:
-            raise UnrolledError(f"{path / 'run.json'} has no {', '.join(absent)}: train the run again")
-        key = tuple(info[name] for name in RUN)
-        if key in seen:
-            raise UnrolledError(f"{path} and {seen[key]} are the same run {key}: give each run once")
-        seen[key] = path
-
-
-def test_part(path: Path, info: dict[str, Any]) -> pd.DataFrame:
-    """A run's predictions of its test sequences, sorted by id."""
-    frame = read_predictions(path / "predictions.parquet", info)
-    return frame[frame["part"] == "test"]
-
-
-def _progress(order: list[int]) -> Iterator[int]:
-    """Count the runs on stderr, if somebody is looking."""
-    watched = sys.stderr.isatty()
-    for done, i in enumerate(order, 1):
-        yield i
-        if watched:
-            end = "\n" if done == len(order) else ""
-            print(f"\rcompare: {done} of {len(order)} runs", end=end, file=sys.stderr, flush=True)
-
-
-# --- Means over runs ---
-
-
-def cells(runs: list[Run], seed: int) -> dict[Key, dict[str, Cell]]:
-    """(data, split, model) -> metric -> Cell."""
-    groups: dict[Key, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run.key(MODEL), []).append(run)
-    return {key: _cell(members, seed) for key, members in groups.items()}
-
-
-def _cell(runs: list[Run], seed: int) -> dict[str, Cell]:
-    seeds = sorted({run.info["seed"] for run in runs})
-    names = list(METRICS[runs[0].info["task"]])
-    resamples = len(runs[0].draws[names[0]])
-    counts = draw_counts(len(seeds), resamples, (seed, "seeds", *runs[0].key(["data", "split"]), seeds))
-    W = np.stack([counts[seeds.index(run.info["seed"])] for run in runs])  # (runs, R)
-    return {name: _mean_cell(runs, name, W) for name in names}
-
-
-def _mean_cell(runs: list[Run], name: str, W: Array) -> Cell:
-    """Runs in which the metric is undefined are left out; one test set without draws leaves all without."""
-    values = [run.report["metrics"][name] for run in runs]
-    kept = [i for i, value in enumerate(values) if value is not None]
-    if not kept:
-        return Cell(np.nan, np.full(W.shape[1], np.nan), 0)
-    mean = float(np.mean([values[i] for i in kept]))
-    draws = weighted_mean(np.stack([runs[i].draws[name] for i in kept]), W[kept])
-    if name == "ece":
-        draws = np.maximum(draws + mean - np.nanmean(draws), 0) if not np.isnan(draws).all() else draws
-    return Cell(mean, draws, len(kept))
 
 
 # --- Tables of numbers with intervals ---
@@ -204,7 +96,7 @@ def summary_table(cells: dict[Key, dict[str, Cell]]) -> pd.DataFrame:
         for key, metrics in cells.items()
         for metric, cell in metrics.items()
     ]
-    return pd.DataFrame(rows, columns=[*MODEL, "metric", "mean", "low", "high", "n"])
+    return pd.DataFrame(rows, columns=SUMMARY)
 
 
 def _differences_table(cells: dict[Key, dict[str, Cell]], axis: str) -> pd.DataFrame:
@@ -228,6 +120,19 @@ def _difference(a: Cell, b: Cell) -> tuple[float, float, float]:
     """Difference of means and its interval, without the last digits that are rounding."""
     low, high = interval(a.draws - b.draws)
     return round(a.mean - b.mean, 12), round(low, 12), round(high, 12)
+
+
+def _parts_table(banding: Banding, parts: dict[int, Means]) -> pd.DataFrame:
+    """As `summary_table`, a row a band, with how many test sequences of a run are in it, on average."""
+    tables = []
+    for band, means in sorted(parts.items()):
+        table = summary_table(means.cells())
+        sizes = [
+            float(np.mean(means.sequences[place])) for place in zip(*(table[name] for name in MODEL), strict=True)
+        ]
+        tables.append(table.assign(band=band, sequences=sizes))
+    none = pd.DataFrame(columns=[*SUMMARY, "band", "sequences"])
+    return banding.described(pd.concat(tables, ignore_index=True) if tables else none)[banding.columns]
 
 
 # --- Tables gathered from the runs ---
@@ -272,10 +177,9 @@ def _calibration_table(runs: list[Run]) -> pd.DataFrame:
 
 def _history_table(runs: list[Run]) -> pd.DataFrame:
     """The training histories on top of each other; baselines have none."""
-    frames = []
-    for run in runs:
-        path = run.path / "history.csv"
-        if path.is_file():
-            frame = pd.read_csv(path, encoding="utf-8")
-            frames.append(pd.DataFrame(run.named(RUN), index=frame.index).join(frame))
+    frames = [
+        pd.DataFrame(run.named(RUN), index=run.history.index).join(run.history)
+        for run in runs
+        if run.history is not None
+    ]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*RUN, *HISTORY])

@@ -8,7 +8,7 @@ import pandas as pd
 
 from unrolled.errors import UnrolledError
 from unrolled.files import read_json
-from unrolled.scoring import METRICS, SCORING, Scored, measure, names
+from unrolled.scoring import METRICS, SCORING, Scored, measure, names, number
 
 KEYS = ["id", "group", "part", "target"]
 REMEDY = {"metrics.json": "unrolled evaluate"}
@@ -50,16 +50,11 @@ def score(part: pd.DataFrame, info: dict[str, Any], thresholds: dict[str, float]
 def point(scores: Scored) -> dict[str, float | None]:
     """Every metric of the task, each sequence counted once; None where it is undefined."""
     values = measure(scores, np.ones((1, scores.n)))
-    return {name: _number(value[0]) for name, value in values.items()}
-
-
-def _number(value: float) -> float | None:
-    """JSON has no NaN: an undefined number is null."""
-    return None if np.isnan(value) else float(value)
+    return {name: number(value[0]) for name, value in values.items()}
 
 
 def _per_class(table: dict[str, Any], classes: list[str]) -> list[dict[str, Any]]:
-    numbers = {name: [_number(x) for x in column] for name, column in table.items()}
+    numbers = {name: [number(x) for x in column] for name, column in table.items()}
     if numbers:
         numbers["n"] = [int(n) for n in table["n"]]
     rows = zip(*numbers.values(), strict=True)

@@ -3,49 +3,52 @@
 How long each input was stands in the runs' own predictions.parquet.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unrolled.bands import by_band
-from unrolled.compare import MODEL, test_part
 from unrolled.evaluate import read_run
-from unrolled.files import atomic
+from unrolled.tested import MODEL, Info, test_part
 
 BANDS = 6  # of about equal numbers of test sequences
-COLUMNS = [*MODEL, "shortest", "longest", "metric", "mean", "low", "high", "n", "sequences"]
 
 
-def write(runs: Sequence[Path], out: Path, *, resamples: int = 1000, seed: int = 0, processes: int = 1) -> None:
-    """Write `lengths.csv`: as `summary.csv`, but a row a band of input lengths, from `shortest` to `longest`.
+@dataclass(frozen=True)
+class Lengths:
+    """Bands of the length of the input, the same for all splits, models and runs of a data set."""
 
-    The bands of a data set are the same for all splits, models and runs. Runs of other tasks are left out.
-    """
-    infos = {path: read_run(path / "run.json") for path in runs}
-    tests = {path: (info, test_part(path, info)) for path, info in infos.items() if info["task"] == "transduction"}
-    ends = _ends(tests.values())
-    pieces = (
-        (path, info, frame, np.searchsorted(ends[info["data"]][1:-1], frame["length"].to_numpy()))
-        for path, (info, frame) in tests.items()
-    )
-    table = by_band(pieces, resamples=resamples, seed=seed, processes=processes)
-    places = list(zip(table["data"], table["band"], strict=True))
-    table["shortest"] = [int(ends[data][band]) + 1 for data, band in places]
-    table["longest"] = [int(ends[data][band + 1]) for data, band in places]
-    with atomic(out / "lengths.csv") as tmp:
-        table[COLUMNS].to_csv(tmp, index=False, float_format="%.6g", encoding="utf-8", lineterminator="\n")
+    ends: tuple[tuple[str, tuple[int, ...]], ...]  # of each data set: ends[i] < length <= ends[i + 1]
+    name: ClassVar = "lengths"
+    columns: ClassVar = [*MODEL, "shortest", "longest", "metric", "mean", "low", "high", "n", "sequences"]
 
+    @classmethod
+    def of(cls, paths: Sequence[Path]) -> "Lengths":
+        """From the test sequences of all runs; those of other tasks are not taken apart."""
+        lengths: dict[str, dict[str, int]] = {}
+        for path in paths:
+            info = read_run(path / "run.json")
+            if info["task"] == "transduction":
+                test = test_part(path, info)
+                lengths.setdefault(info["data"], {}).update(zip(test["id"], test["length"], strict=True))
+        ends = {data: tuple(_even(np.array(list(of.values()))).tolist()) for data, of in lengths.items()}
+        return cls(tuple(ends.items()))
 
-def _ends(tests: Iterable[tuple[Mapping[str, Any], pd.DataFrame]]) -> dict[str, NDArray[np.int64]]:
-    """Data set -> what its bands end with, the end before the first included: ends[i] < length <= ends[i + 1]."""
-    lengths: dict[str, dict[str, int]] = {}
-    for info, frame in tests:
-        lengths.setdefault(info["data"], {}).update(zip(frame["id"], frame["length"], strict=True))
-    return {data: _even(np.array(list(of.values()))) for data, of in lengths.items()}
+    def numbers(self, info: Info, test: pd.DataFrame) -> NDArray[np.intp] | None:
+        """The band of each test sequence, (N,)."""
+        ends = dict(self.ends).get(info["data"])
+        return None if ends is None else np.searchsorted(ends[1:-1], test["length"].to_numpy())
+
+    def described(self, table: pd.DataFrame) -> pd.DataFrame:
+        """With the lengths that a band begins and ends with."""
+        ends = dict(self.ends)
+        places = list(zip(table["data"], table["band"], strict=True))
+        shortest, longest = ([ends[data][band + end] + 1 - end for data, band in places] for end in (0, 1))
+        return table.assign(shortest=shortest, longest=longest)
 
 
 def _even(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -22,7 +22,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from unrolled.weighted import TINY, Array, average, correlation, mean_defined, ratio
+from unrolled.weighted import TINY, Array, average, correlation, kept, mean_defined, ratio
 
 Bools = npt.NDArray[np.bool_]
 
@@ -45,12 +45,21 @@ class Scores:
         """N, the number of sequences that are weighted."""
         return len(self.p)
 
+    @kept
     def shares(self, W: Array) -> Shares:
         """Shares of the weight where a class is true and chosen, true, chosen: three times (R, K)."""
         hit = self.truth & self.chosen
         both = average(np.hstack([hit, self.truth, self.chosen]), W)
         hits, true, chosen = np.split(both, 3, axis=1)
         return hits, true, chosen
+
+    @kept
+    def areas(self, W: Array) -> tuple[Array, Array]:
+        """AUROC and average precision of each class against the rest: twice (R, K), NaN for one with one outcome."""
+        Wt = np.ascontiguousarray(W.T)
+        each = [_areas(p, y, Wt) for p, y in zip(self.p.T, self.truth.T, strict=True)]
+        roc, precision = np.array(each).reshape(-1, 2, len(W)).transpose(1, 2, 0)
+        return roc, precision
 
 
 class Decided(Protocol):
@@ -127,53 +136,34 @@ def multilabel_mcc(scores: Decided, W: Array) -> Array:
 
 def auroc(scores: Scores, W: Array) -> Array:
     """Area under the ROC curve, one class against the rest, mean over the classes with both outcomes."""
-    return mean_defined(class_auroc(scores, W))
-
-
-def class_auroc(scores: Scores, W: Array) -> Array:
-    """The AUROC of each class: (R, K), NaN for a class with one outcome."""
-    Wt = np.ascontiguousarray(W.T)
-    return np.stack([_auroc(p, y, Wt) for p, y in zip(scores.p.T, scores.truth.T, strict=True)], axis=1)
-
-
-def _auroc(p: Array, y: Bools, Wt: Array) -> Array:
-    """P(a positive scores above a negative) + half of P(equal): (N,), (N,), (N, R) -> (R,).
-
-    By weighted mid-ranks: a positive beats the weight ranked below it, positives included. Among themselves
-    the positives share their P * P comparisons equally, so P * P / 2 is taken off: one sort and one
-    cumulative sum are enough.
-    """
-    order = np.argsort(p, kind="stable")
-    below = _cumulated(Wt, order)
-    first, last = np.searchsorted(p[order], p[y], "left"), np.searchsorted(p[order], p[y], "right")
-    positives = Wt[y]  # (P, R)
-    wins = np.einsum("ir,ir->r", positives, below[first] + below[last]) / 2
-    weight = positives.sum(0)
-    return ratio(wins - weight**2 / 2, weight * (below[-1] - weight))
+    return mean_defined(scores.areas(W)[0])
 
 
 def auprc(scores: Scores, W: Array) -> Array:
     """Average precision, one class against the rest, mean over the classes with both outcomes."""
-    return mean_defined(class_auprc(scores, W))
+    return mean_defined(scores.areas(W)[1])
 
 
-def class_auprc(scores: Scores, W: Array) -> Array:
-    """The average precision of each class: (R, K), NaN for a class with one outcome; by chance it is its share."""
-    Wt = np.ascontiguousarray(W.T)
-    each = [_average_precision(p, y, Wt) for p, y in zip(scores.p.T, scores.truth.T, strict=True)]
-    return np.stack(each, axis=1)
+def _areas(p: Array, y: Bools, Wt: Array) -> tuple[Array, Array]:
+    """Both areas of one class: (N,), (N,), (N, R) -> (R,), (R,).
 
-
-def _average_precision(p: Array, y: Bools, Wt: Array) -> Array:
-    """Mean over the positives of the precision among all that score at least as high: (N,), (N,), (N, R) -> (R,)."""
+    AUROC is P(a positive scores above a negative) + half of P(equal). A positive beats the weight ranked below it,
+    positives included: among themselves these share their P * P comparisons equally, so P * P / 2 is taken off.
+    Average precision is the mean over the positives of the precision among all that score at least as high.
+    One sort and one cumulative sum over all sequences are enough for both.
+    """
     order = np.argsort(-p, kind="stable")
-    ties = np.searchsorted(-p[order], -p[order[y[order]]], "right")  # (P,) how many score as high, for each positive
-    above, hits = _cumulated(Wt, order), _cumulated(Wt, order[y[order]])
-    last = np.searchsorted(ties, ties, "right")  # positives among them
-    weight = hits[-1]
-    precision = ratio(hits[last], above[ties])
-    found = ratio(np.einsum("ir,ir->r", Wt[order[y[order]]], np.nan_to_num(precision)), weight)
-    return np.where(above[-1] - weight > TINY, found, np.nan)
+    positive = order[y[order]]
+    ranked, scored = -p[order], -p[positive]
+    first, last = np.searchsorted(ranked, scored, "left"), np.searchsorted(ranked, scored, "right")
+    above, hits = _cumulated(Wt, order), _cumulated(Wt, positive)
+    weights, weight, total = Wt[positive], hits[-1], above[-1]
+    level = above[last]  # (P, R) the weight that scores as high or higher
+    wins = weight * total - np.einsum("ir,ir->r", weights, above[first] + level) / 2 - weight**2 / 2
+    precision = ratio(hits[np.searchsorted(scored, scored, "right")], level, 0.0)
+    found = ratio(np.einsum("ir,ir->r", weights, precision), weight)
+    both = total - weight > TINY
+    return ratio(wins, weight * (total - weight)), np.where(both, found, np.nan)
 
 
 def _cumulated(Wt: Array, order: npt.NDArray[np.intp]) -> Array:
@@ -229,7 +219,7 @@ def confusion(scores: Scores) -> npt.NDArray[np.int64]:
 def class_table(scores: Scores) -> dict[str, Array]:
     """n, precision, recall, f1, mcc, auroc, auprc of each class against the rest: each (K,)."""
     n, once = scores.truth.sum(0).astype(np.float64), np.ones((1, scores.n))
-    areas = {"auroc": class_auroc(scores, once)[0], "auprc": class_auprc(scores, once)[0]}
+    areas = {name: area[0] for name, area in zip(("auroc", "auprc"), scores.areas(once), strict=True)}
     return {"n": n, **rates(scores, scores.n), **areas}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unrolled.metrics import BINS, CLIP, Shares, confidence_bin
-from unrolled.weighted import Array, average, ratio
+from unrolled.weighted import Array, average, kept, ratio
 
 Codes = npt.NDArray[np.int64]
 Segment = tuple[int, int, int]  # class, first position, position behind the last
@@ -41,10 +41,11 @@ class PositionScores:
         total: Array = self.counts.sum((1, 2))
         return total
 
+    @kept
     def shares(self, W: Array) -> Shares:
         """Shares of the weighted positions where a class is true and chosen, true, chosen: three times (R, K)."""
         K = self.counts.shape[1]
-        shares = ratio(W @ self.counts.reshape(self.n, -1), np.repeat(W @ self.scored[:, None], K * K, axis=1))
+        shares = ratio(W @ self.counts.reshape(self.n, -1), W @ self.scored[:, None])
         shares = shares.reshape(-1, K, K)
         return np.diagonal(shares, axis1=1, axis2=2), shares.sum(2), shares.sum(1)
 

@@ -4,11 +4,12 @@
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from unrolled import likelihood_metrics, metrics, number_metrics, position_metrics, sequence_metrics
 from unrolled.likelihood_metrics import LikelihoodScores
@@ -97,6 +98,17 @@ HIGHER_IS_BETTER = {name: name not in LOWER_IS_BETTER for table in METRICS.value
 def measure(scores: Scored, W: Array) -> dict[str, Array]:
     """Every metric of the task under R rows of weights (R, N): name -> (R,)."""
     return {name: metric(scores, W) for name, metric in METRICS[scores.task].items()}
+
+
+def number(value: float) -> float | None:
+    """JSON has no NaN: an undefined number is null."""
+    return None if np.isnan(value) else float(value)
+
+
+def only(scores: Any, rows: NDArray[np.intp]) -> Any:
+    """The scores of some of the N sequences: rows (n,)."""
+    whole = {field.name: getattr(scores, field.name) for field in fields(scores)}
+    return replace(scores, **{name: value[rows] for name, value in whole.items() if isinstance(value, np.ndarray)})
 
 
 @dataclass(frozen=True)

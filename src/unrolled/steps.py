@@ -264,20 +264,20 @@ def compare(results: Path, matrix: str, config_dir: Path, data_root: Path, resam
     Where a split was audited, its identity.parquet says how near each test sequence is to training: bands.csv. Where
     sequences become sequences, lengths.csv has the scores by how long the input is.
     """
-    from unrolled import bands, cards, lengths
+    from unrolled import cards
+    from unrolled.bands import Near
     from unrolled.compare import compare
+    from unrolled.lengths import Lengths
 
     axes = json.loads(matrix)
     models = {name: read_yaml(config_dir / "model" / f"{name}.yaml") for name in axes["model"]}
     runs = [results / "runs" / cell.folder for cell in cards.cells(axes, models)]
-    processes = min(threads, 1 + len(runs) // 50)  # starting one takes as long as 20 runs
-    effort = {"resamples": resamples, "processes": processes}
-    compare(runs, results / "tables", **effort)
     places = [(data, split) for data in axes["data"] for split in axes["split"]]
     files = {place: data_root.joinpath(*place, "identity.parquet") for place in places}
     audited = {place: path for place, path in files.items() if path.is_file()}
-    bands.write(runs, audited, results / "tables", **effort)
-    lengths.write(runs, results / "tables", **effort)
+    processes = min(threads, 1 + len(runs) // 50)  # starting one takes as long as 20 runs
+    bandings = (Near.of(audited), Lengths.of(runs))
+    compare(runs, results / "tables", bandings, resamples=resamples, processes=processes)
 
 
 @click.command()

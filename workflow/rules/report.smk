@@ -7,6 +7,8 @@ rule compare:
         identity=expand("results/data/{data}/{split}/identity.parquet", data=CARDS["data"], split=CARDS["split"]),
         code=code(
             "compare",
+            "tested",
+            "means",
             "bands",
             "lengths",
             "crew",

@@ -33,7 +33,7 @@ rule neighbours:
         table="results/data/{data}/table.parquet",
         data_card="config/data/{data}.yaml",
         split_card="config/split/{split}.yaml",
-        code=code("neighbours", "bounds", "candidates", "definitions", "identity", "pairwise"),
+        code=code("neighbours", "bounds", "candidates", "homology", "nearest", "definitions", "identity", "pairwise"),
     output:
         f"{SPLIT}/neighbours.parquet",
     log:
@@ -103,6 +103,7 @@ rule certificate:
             "gate",
             "nearest",
             "candidates",
+            "homology",
             "definitions",
             "identity",
             "pairwise",

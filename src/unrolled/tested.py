@@ -1,0 +1,202 @@
+"""Runs as comparing needs them: their files, and bootstrap draws of every metric, of all test sequences and by bands.
+
+All models tested on one (data, split, fold) share the resamples of its groups, and of the groups in each band.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from unrolled.bootstrap import Drawn, Key, draw, draw_counts
+from unrolled.crew import each
+from unrolled.errors import UnrolledError
+from unrolled.evaluate import read_predictions, read_run, require, score
+from unrolled.files import read_json
+from unrolled.scoring import only
+from unrolled.weighted import Array
+
+MODEL = ["data", "split", "model"]
+RUN = [*MODEL, "fold", "seed"]
+TESTED = ["data", "split", "fold"]  # what decides on the test sequences
+
+Info = dict[str, Any]  # run.json
+
+
+class Banding(Protocol):
+    """A way to take test sets apart, and the table of what each part comes to; picklable."""
+
+    name: ClassVar[str]
+    columns: ClassVar[list[str]]
+
+    def numbers(self, info: Info, test: pd.DataFrame) -> NDArray[np.intp] | None:
+        """The band of each test sequence, (N,); None where this is no way to take a run apart."""
+
+    def described(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The table with `columns`, from one with those of `compare.summary_table`, `band` and `sequences`."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder: its JSON files and its training history."""
+
+    info: Info
+    report: dict[str, Any]  # metrics.json
+    history: pd.DataFrame | None  # baselines have none
+
+    def named(self, names: list[str]) -> dict[str, Any]:
+        return {name: self.info[name] for name in names}
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What the test part of a run came to."""
+
+    whole: Drawn
+    bands: tuple[dict[int, Drawn], ...]  # of each banding, by number
+
+
+def key(info: Info, names: list[str]) -> Key:
+    """These of a run's names."""
+    return tuple(info[name] for name in names)
+
+
+def infos(paths: Sequence[Path]) -> list[Info]:
+    """Every run.json. Raises UnrolledError for one without a run's names and for a run given twice."""
+    found = [read_run(path / "run.json") for path in paths]
+    seen: dict[Key, Path] = {}
+    for path, info in zip(paths, found, strict=True):
+        if absent := [name for name in RUN if name not in info]:
+            raise UnrolledError(f"{path / 'run.json'} has no {', '.join(absent)}: train the run again")
+        if (run := key(info, RUN)) in seen:
+            raise UnrolledError(f"{path} and {seen[run]} are the same run {run}: give each run once")
+        seen[run] = path
+    return found
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a run is read from."""
+
+    path: Path
+    info: Info
+    reference: Path  # the run whose test set stands for its fold's
+
+
+def load(
+    paths: Sequence[Path],
+    infos: Sequence[Info],
+    bandings: Sequence[Banding],
+    *,
+    resamples: int,
+    seed: int,
+    processes: int = 1,
+) -> Iterator[tuple[int, tuple[Run, Tested]]]:
+    """Runs, after their places in `paths`, fold by fold so that each process draws a fold's resamples once.
+
+    A few runs' predictions are in memory at a time.
+
+    Raises:
+        UnrolledError: a missing file, or models of one fold tested on different sequences.
+    """
+    order = sorted(range(len(paths)), key=lambda i: [str(infos[i][name]) for name in TESTED])
+    first: dict[Key, Path] = {}
+    for i in order:
+        first.setdefault(key(infos[i], TESTED), paths[i])
+    sources = [Source(paths[i], infos[i], first[key(infos[i], TESTED)]) for i in order]
+    read = partial(_run, bandings=tuple(bandings), resamples=resamples, seed=seed)
+    return zip(_progress(order), each(read, sources, processes), strict=True)
+
+
+def test_part(path: Path, info: Info) -> pd.DataFrame:
+    """A run's predictions of its test sequences, sorted by id."""
+    frame = read_predictions(path / "predictions.parquet", info)
+    return frame[frame["part"] == "test"].reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some test sequences, and R resamples of their groups."""
+
+    rows: NDArray[np.intp]  # (n,) places in the test set
+    codes: NDArray[np.intp]  # (n,) the group of each sequence
+    counts: Array  # (G, R) how often each group is drawn
+
+    @classmethod
+    def of(cls, groups: NDArray[np.str_], rows: NDArray[np.intp], resamples: int, key: Key) -> "Part":
+        """Draw for some of the sequences, with the group of every one, (N,)."""
+        found, codes = np.unique(groups[rows], return_inverse=True)
+        return cls(rows, codes, draw_counts(len(found), resamples, key))
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """The test sequences that all models of one (data, split, fold) share, whole and in parts."""
+
+    path: Path
+    fold: Key
+    rows: pd.DataFrame
+    whole: Part
+    bands: tuple[dict[int, Part], ...]  # of each banding, by number
+
+    @classmethod
+    def draw(cls, path: Path, bandings: Sequence[Banding], resamples: int, seed: int) -> "TestSet":
+        info = read_run(path / "run.json")
+        frame, fold = test_part(path, info), key(info, TESTED)
+        groups, once = frame["group"].to_numpy(str), (seed, "groups", *fold)
+        parts = []
+        for banding in bandings:
+            number = banding.numbers(info, frame)
+            bands = [] if number is None else sorted(set(number.tolist()))
+            rows = {band: np.flatnonzero(number == band) for band in bands}
+            parts.append({b: Part.of(groups, r, resamples, (*once, banding.name, b)) for b, r in rows.items()})
+        whole = Part.of(groups, np.arange(len(frame)), resamples, once)
+        return cls(path, fold, _identity(frame), whole, tuple(parts))
+
+    def check(self, path: Path, frame: pd.DataFrame) -> None:
+        """Differences are paired only if the sequences are the same."""
+        if not self.rows.equals(_identity(frame)):
+            raise UnrolledError(
+                f"{path} and {self.path} test fold {self.fold} on different sequences, groups or targets: "
+                "train again the one that is older than the split"
+            )
+
+
+def _identity(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[["id", "group", "target"]]
+
+
+_test_set = lru_cache(maxsize=1)(TestSet.draw)
+
+
+def _run(source: Source, bandings: tuple[Banding, ...], resamples: int, seed: int) -> tuple[Run, Tested]:
+    """A run, drawn with the test set that stands for its fold's."""
+    path, info = source.path, source.info
+    test, frame = _test_set(source.reference, bandings, resamples, seed), test_part(path, info)
+    test.check(path, frame)
+    report = read_json(require(path / "metrics.json"))
+    scores = score(frame, info, report["thresholds"])
+    whole = draw(scores, test.whole.codes, test.whole.counts)
+    bands = tuple(
+        {band: draw(only(scores, part.rows), part.codes, part.counts) for band, part in parts.items()}
+        for parts in test.bands
+    )
+    history = path / "history.csv"
+    epochs = pd.read_csv(history, encoding="utf-8") if history.is_file() else None
+    return Run(info, report, epochs), Tested(whole, bands)
+
+
+def _progress(order: Sequence[int]) -> Iterator[int]:
+    """Count the runs on stderr, if somebody is looking."""
+    watched = sys.stderr.isatty()
+    for done, i in enumerate(order, 1):
+        yield i
+        if watched:
+            end = "\n" if done == len(order) else ""
+            print(f"\rcompare: {done} of {len(order)} runs", end=end, file=sys.stderr, flush=True)
