@@ -91,6 +91,23 @@ def test_a_server_that_takes_the_workspace_but_no_report_gets_no_second_workspac
 
 
 @pytest.mark.slow
+def test_a_server_that_hangs_up_is_not_tried_for_minutes(results):
+    script = (
+        "import sys; from pathlib import Path; from unrolled import dashboards as d; folder = Path(sys.argv[1]); "
+    )
+    script += "d.save(d.experiment(folder, 'mcc'), None, 'unrolled', folder, patience=2)"
+    with serving() as service:
+        service.projects.add("unrolled")
+        service.boardless = True
+        command = [sys.executable, "-c", script, results]
+        known = os.environ | {"HOME": str(results)} | service.environment
+        done = subprocess.run(command, capture_output=True, text=True, env=known, timeout=60)
+        assert done.returncode == 1
+        assert "UnrolledError: wandb does not take the dashboards (no answer in 2 seconds)" in done.stderr
+        assert not service.views
+
+
+@pytest.mark.slow
 def test_without_a_server_one_line_says_so(results):
     done = dashboard(results, WANDB_API_KEY="0" * 40, WANDB_BASE_URL="http://127.0.0.1:9")
     assert done.returncode == 2

@@ -65,6 +65,7 @@ class Service:
     refused: bool = False  # the key
     closed: bool = False  # to writers
     dying: bool = False  # it knows a run by name, and hangs up when the content comes
+    boardless: bool = False  # it hangs up when a dashboard comes
     reportless: bool = False  # it takes a workspace, and refuses a report
 
     @property
@@ -211,6 +212,8 @@ class Handler(BaseHTTPRequestHandler):
         service.requests.append(field)
         if service.refused or (service.closed and field != "viewer"):
             return self.answer({"errors": [{"message": "permission denied"}]}, 401 if service.refused else 403)
+        if service.boardless and asked.get("variables", {}).get("type"):
+            return self.close()
         if service.reportless and asked.get("variables", {}).get("type") == "runs":
             return self.answer({"errors": [{"message": "permission denied"}]}, 403)
         return self.answer({"data": {alias or field: ANSWERS[field](service, asked.get("variables") or {})}})

@@ -4,8 +4,11 @@ Both are specifications that can be looked at without a server; saving them agai
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 from typing import Any
 
 from unrolled import server
@@ -13,6 +16,7 @@ from unrolled.errors import UnrolledError
 from unrolled.files import read_json, write_json
 
 SAVED = "wandb/dashboards.json"  # below results/<experiment>: what was saved where
+PATIENCE = 60  # seconds
 Quantities = list[tuple[str, str]]  # a panel's title and what it shows
 CURVES: Quantities = [("Loss in training", "train_loss"), ("Loss in validation", "val_loss"), ("Learning rate", "lr")]
 NORMS: Quantities = [
@@ -60,11 +64,16 @@ def specify(shown: Experiment, entity: str, project: str) -> dict[str, Any]:
     return {name: json.loads(m.model_dump_json(by_alias=True, exclude_none=True)) for name, m in models.items()}
 
 
-def save(shown: Experiment, entity: str | None, project: str, results: Path) -> dict[str, str]:
+def save(
+    shown: Experiment, entity: str | None, project: str, results: Path, *, patience: float = PATIENCE
+) -> dict[str, str]:
     """Save workspace and report on wandb's server, over those saved before; returns their addresses.
 
+    Args:
+        patience: seconds for each; wandb itself tries again for many minutes.
+
     Raises:
-        UnrolledError: no server, no key, no such project yet, or the server does not take them.
+        UnrolledError: no server, no key, no such project yet, or the server does not take them, or not in time.
     """
     owner = entity or server.greet()
     if not server.has(owner, project):
@@ -77,7 +86,7 @@ def save(shown: Experiment, entity: str | None, project: str, results: Path) -> 
     report.id = before.get("report", "")
     try:
         for each in (workspace, report):
-            each.save()
+            _within(patience, each.save)
             now = {"name": workspace._internal_name, "workspace": workspace._internal_id, "report": report.id}
             write_json(memory, known | {f"{owner}/{project}": now})  # after each: neither is ever made twice
     except Exception as error:  # wandb's own, those of its parser, or of the network
@@ -86,6 +95,27 @@ def save(shown: Experiment, entity: str | None, project: str, results: Path) -> 
             f"delete {memory}"
         ) from error
     return {"workspace": workspace.url, "report": report.url}
+
+
+def _within(seconds: float, call: Callable[[], object]) -> None:
+    """Call what may try again and again. Raises what it raises, and TimeoutError if it is not done by then."""
+    done: Queue[Exception | None] = Queue()
+
+    def run() -> None:
+        try:
+            call()
+        except Exception as error:
+            done.put(error)
+        else:
+            done.put(None)
+
+    Thread(target=run, daemon=True).start()  # if it is left behind, it ends with the process
+    try:
+        error = done.get(timeout=seconds)
+    except Empty:
+        raise TimeoutError(f"no answer in {seconds:g} seconds") from None
+    if error:
+        raise error
 
 
 def _workspace(shown: Experiment, entity: str, project: str) -> Any:
