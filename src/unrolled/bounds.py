@@ -247,7 +247,9 @@ def _best(
     best[:] = never
     left_H[:] = zero
     left_E[:] = -opened
+    longest = lengths.max()
     for tile in range(len(profile)):
+        width = min(TILE, longest - tile * TILE)
         H[:] = zero
         F[:] = never
         carry[:] = zero
@@ -256,7 +258,7 @@ def _best(
                 D[lane] = carry[lane]
                 carry[lane] = left_H[i, lane]
                 E[lane] = left_E[i, lane]
-            _row(profile[tile, query[i]], scheme, H, F, D, E, top)
+            _row(profile[tile, query[i], :width], scheme, H, F, D, E, top)
             for lane in range(LANES):
                 left_H[i, lane] = H[TILE - 1, lane]
                 left_E[i, lane] = E[lane]
@@ -272,9 +274,9 @@ def _best(
 
 @compiled
 def _row(scores: Numbers, scheme: Scheme, H: Numbers, F: Numbers, D: Numbers, E: Numbers, top: Numbers) -> None:
-    """One query letter against one tile; D and E come from the left, and leave to the right."""
+    """One query letter against the places of one tile; D and E come from the left, and leave to the right."""
     opened, extended, floor, zero = scheme.opened, scheme.extended, scheme.floor, H.dtype.type(0)
-    for j in range(TILE):
+    for j in range(len(scores)):
         for lane in range(LANES):
             f = max(H[j, lane] - opened, F[j, lane] - extended)
             h = max(max(D[lane] + scores[j, lane], floor), max(E[lane], f))
