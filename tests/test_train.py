@@ -419,6 +419,21 @@ def test_a_step_imports_no_more_than_it_needs(module, barred):
     assert not barred & modules_after(f"import unrolled.{module}")
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU: whether it agrees with the CPU was not checked")
+@pytest.mark.parametrize("model", ["rnn", "lstm", "gru", "mingru", "transformer"])
+def test_a_gpu_learns_what_a_cpu_learns(material, tmp_path, monkeypatch, model):
+    never = [f"++model.network.{part}dropout=0.0" for part in ("", "encoder.")]  # the devices would drop other units
+    still = [*never, "train.max_epochs=2"]
+    there = trained(material, tmp_path / "gpu", f"model={model}", *still)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    here = trained(material, tmp_path / "cpu", f"model={model}", *still)
+    assert [json.loads((out / "run.json").read_text())["device"] for out in (there, here)] == ["cuda:0", "cpu"]
+    losses = [pd.read_csv(out / "history.csv")["val_loss"].to_numpy() for out in (there, here)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    said = [pd.read_parquet(out / "predictions.parquet").set_index("id").filter(like="p:") for out in (there, here)]
+    assert (said[0] - said[1]).abs().to_numpy().max() < 1e-2
+
+
 @pytest.mark.parametrize("model", ["lstm", "mingru", "transformer"])
 def test_mixed_precision_learns_nearly_the_same(material, tmp_path, model):
     whole = trained(material, tmp_path / "whole", f"model={model}")
