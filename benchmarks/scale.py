@@ -8,7 +8,6 @@ of their proportional set sizes, in which what they share counts once; where the
 resident sizes.
 """
 
-import contextlib
 import json
 import os
 import resource
@@ -26,6 +25,7 @@ import pandas as pd
 import psutil
 import sections
 import yaml
+from memory import Watch
 
 from unrolled import cards, runs
 from unrolled.evaluate import evaluate
@@ -46,31 +46,17 @@ def matrix(n: int) -> dict[str, list[Any]]:
 
 
 def measured(command: list[str], folder: Path) -> dict[str, float]:
-    """Wall seconds and peak memory (MB), with all processes below it, of a command that must succeed."""
-    started, most = time.perf_counter(), 0.0
+    """Wall seconds and peak memory (MiB), with all processes below it, of a command that must succeed."""
+    started = time.perf_counter()
     with tempfile.TemporaryFile("w+") as said:
         process = psutil.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=said)
-        status = None
-        while status is None:
-            most = max(most, held(process))
-            with contextlib.suppress(psutil.TimeoutExpired):
-                status = process.wait(timeout=0.1)
+        with Watch(process) as watch:
+            status = process.wait()
         seconds = time.perf_counter() - started
         if status:
             said.seek(0)
             sys.exit(f"{' '.join(command)} failed:\n{said.read()}")
-    return {"seconds": seconds, "MB": most}
-
-
-def held(process: psutil.Process) -> float:
-    """MB of memory of a process and all below it, now."""
-    total = 0
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for one in (process, *process.children(recursive=True)):
-            with contextlib.suppress(psutil.Error):
-                used = one.memory_full_info()
-                total += getattr(used, "pss", used.rss)
-    return total / 2**20
+    return {"seconds": seconds, "MiB": watch.most}
 
 
 def project(folder: Path, n: int) -> Path:
@@ -92,8 +78,8 @@ def plans() -> list[dict]:
             command = [str(BIN / "snakemake"), "-n", "--quiet", "rules"]
             found = measured(command, place)
             slurm = measured([*command, "--profile", "workflow/profiles/slurm"], place) if SLURM else {}
-        row = {"runs": n, "dry run (s)": found["seconds"], "MB": found["MB"]}
-        rows.append(row | {"with Slurm's profile (s)": slurm.get("seconds"), "its MB": slurm.get("MB")})
+        row = {"runs": n, "dry run (s)": found["seconds"], "MiB": found["MiB"]}
+        rows.append(row | {"with Slurm's profile (s)": slurm.get("seconds"), "its MiB": slurm.get("MiB")})
     return rows
 
 
@@ -112,8 +98,8 @@ def tables() -> list[dict]:
             first = measured([str(BIN / "unrolled"), "compare", *there, "--threads", str(os.cpu_count())], place)
             second = measured([str(BIN / "unrolled"), "report", *there], place)
             page = (place / "results/demo/report.html").stat().st_size / 2**20
-        row = {"runs": n, "compare (s)": first["seconds"], "compare (MB)": first["MB"]}
-        rows.append(row | {"report (s)": second["seconds"], "report (MB)": second["MB"], "page (MB)": page})
+        row = {"runs": n, "compare (s)": first["seconds"], "compare (MiB)": first["MiB"]}
+        rows.append(row | {"report (s)": second["seconds"], "report (MiB)": second["MiB"], "page (MiB)": page})
     return rows
 
 

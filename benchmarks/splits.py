@@ -9,7 +9,6 @@ worst of all folds.
 
 import math
 import multiprocessing
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -19,10 +18,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import sections
 import yaml
+from memory import Watch
 
-from unrolled import audit, balancing, candidates, homology, identity, neighbours, own, runs
+from unrolled import audit, balancing, candidates, homology, identity, neighbours, own
 from unrolled import split as splits
 from unrolled.definitions import DEFINITIONS
 from unrolled.disjoint import disjoint
@@ -197,51 +198,58 @@ def growth() -> list[dict]:
     """Time and memory against N, on nested samples of DeepLoc 2.0; the last row is the exponent of a power law.
 
     The audit has none: beyond 120 s of alignments it is a search and a sample, and grows as the search.
+    Every step is a process of its own; memory is the most that it and MMseqs2 below it held together.
     """
-    sizes = (500, 1000, 2000, 4000, 8000, 16000)
-    rows = [_child(_grown, n) for n in sizes]
+    data = Data.load("deeploc2")
+    rows = [_grown(data, n) for n in (500, 1000, 2000, 4000, 8000, 16000)]
     fitted: dict[str, Any] = {"N": "exponent"}
     for column in list(rows[0])[1:]:
-        known = [(n, row[column]) for n, row in zip(sizes, rows, strict=True) if row[column]]
-        x, y = np.log(np.array(known, dtype=float)).T
+        x, y = np.log(np.array([(row["N"], row[column]) for row in rows if row[column]], dtype=float)).T
         fitted[column] = None if "audit" in column else float(np.polyfit(x, y, 1)[0])
     return [{key: str(value) if key == "N" else value for key, value in row.items()} for row in [*rows, fitted]]
 
 
-def _child(measure: Callable[[int], dict], n: int) -> dict:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(measure, (n,))
-
-
-def _grown(n: int) -> dict:
-    data = Data.load("deeploc2")
-    chosen = np.random.default_rng(0).permutation(len(data.table))[:n]
-    table, labels = data.table.iloc[chosen].reset_index(drop=True), data.labels[chosen]
+def _grown(data: Data, n: int) -> dict:
+    chosen = np.sort(np.random.default_rng(0).permutation(len(data.table))[:n])
+    table = data.table.iloc[chosen].sort_values("id")
+    labels = data.labels[table.index]
     terms, sequences = audit.Terms.of_cards(data.card, {"identity": 0.3}), table["sequence"].tolist()
     row: dict[str, Any] = {"N": n, "pairs": n * (n - 1) // 2, "residues": int(table["sequence"].str.len().sum())}
 
-    def timed(name: str, work: Callable[[], Any]) -> Any:
-        started = time.perf_counter()
-        result = work()
-        row[f"{name}, s"] = time.perf_counter() - started
+    def alone(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        with multiprocessing.get_context("spawn").Pool(1) as pool, Watch(psutil.Process()) as watch:
+            result, row[f"{name}, s"] = pool.apply(_timed, (work, arguments))
+        row[f"{name}, MiB"] = watch.most
         return result
 
-    def near(budget: float) -> Any:
-        return neighbours.neighbours(sequences, terms.definition, 0.3, budget=budget, threads=THREADS, say=_say)
-
-    row["neighbours of all pairs, s"] = None
+    whole = "neighbours of all pairs"
+    row |= {f"{whole}, s": None, f"{whole}, MiB": None}
     if n <= 2000:
-        timed("neighbours of all pairs", lambda: near(math.inf))
-    found = timed("neighbours by search", lambda: near(0))
-    order = np.argsort(table["id"].to_numpy())
-    place = np.argsort(order)
-    pairs = np.sort(place[found.pairs], axis=1)
-    ids = table["id"].iloc[order].tolist()
-    made = timed("folds", lambda: disjoint(ids, labels[order], pairs, found.identity, k=K, threads=THREADS))
-    placed = audit.folded(table, made.kept)
-    timed("audit (120 s at most to align)", lambda: audit.certify(placed, terms, budget=120, threads=2))
-    mmseqs = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return row | {"peak MiB": runs.peak_memory(), "peak MiB of MMseqs2": mmseqs}
+        alone(whole, _neighbours, sequences, terms, math.inf)
+    found = alone("neighbours by search", _neighbours, sequences, terms, 0)
+    kept = alone("folds", _folds, table["id"].tolist(), labels, found.pairs, found.identity)
+    alone("audit (120 s at most to align)", _audit, table.reset_index(drop=True), kept, terms)
+    return row
+
+
+def _timed(work: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, float]:
+    """What some work gives, and seconds."""
+    started = time.perf_counter()
+    return work(*arguments), time.perf_counter() - started
+
+
+def _neighbours(sequences: list[str], terms: audit.Terms, budget: float) -> neighbours.Neighbours:
+    return neighbours.neighbours(
+        sequences, terms.definition, terms.threshold, budget=budget, threads=THREADS, say=_say
+    )
+
+
+def _folds(ids: list[str], labels: np.ndarray, pairs: np.ndarray, identity: np.ndarray) -> pd.DataFrame:
+    return disjoint(ids, labels, pairs, identity, k=K, threads=THREADS).kept
+
+
+def _audit(table: pd.DataFrame, kept: pd.DataFrame, terms: audit.Terms) -> None:
+    audit.certify(audit.folded(table, kept), terms, budget=120, threads=THREADS)
 
 
 SECTIONS: dict[str, sections.Section] = {
