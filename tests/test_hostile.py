@@ -238,10 +238,10 @@ def test_formulas_as_ids_are_refused_in_files_of_ones_own(tmp_path, name):
     with pytest.raises(UnrolledError, match=r"(?s)ids that a spreadsheet would compute.*x\.fasta:3"):
         own.read(path, None, own.Request(folds=3))
     with pytest.raises(UnrolledError, match=r"x\.fasta:3: a spreadsheet would compute"):
-        list(questions.of(path, {"alphabet": "protein"}).chunks())
+        list(questions.Records(path, {"alphabet": "protein"}).chunks())
     path.write_text(">a\nMKVWYRHE\n>-1.5\nMKLWYRHE\n")
     assert own.read(path, None, own.Request(folds=3))[0]["id"].tolist() == ["-1.5", "a"]
-    assert len(next(questions.of(path, {"alphabet": "protein"}).chunks())) == 2
+    assert len(next(questions.Records(path, {"alphabet": "protein"}).chunks())) == 2
 
 
 @pytest.mark.faults(

@@ -1,6 +1,7 @@
 """Networks and baselines on series: the contract of every run, and that tested stays change nothing."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -9,12 +10,12 @@ import torch
 
 from series_fixture import CARD, stays, write_long, write_stays
 from test_train import DECK, QUICK, config_of, same
-from unrolled import runs, train
+from unrolled import questions, runs, train
 from unrolled.baselines import run as run_baseline
 from unrolled.cards import misfit
 from unrolled.errors import UnrolledError
 from unrolled.predict import predict
-from unrolled.series import Series
+from unrolled.series import Scaling, Series
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(num_workers|exists and is not empty|LeafSpec)")
 
@@ -56,6 +57,19 @@ def test_a_run_learns_and_hands_over_what_the_contract_says(material, tmp_path, 
 def test_a_seed_decides_every_byte(material, tmp_path, model):
     one, two = (trained(material, tmp_path / name, f"model={model}") for name in ("one", "two"))
     assert same(one, two)
+
+
+def test_validated_and_tested_stays_do_not_change_the_scale(tmp_path):
+    table, found = stays(), []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        folds = write_stays(tmp_path / name, table)
+        material = runs.load(tmp_path / name / "table.parquet", tmp_path / name / "folds.parquet", 0, CARD)
+        found.append(material.reading.facts)
+        for row in table.index[table["id"].isin(folds.loc[folds["fold"].isin([0, 1]), "id"])]:
+            one = table.loc[row, "sequence"]
+            table.at[row, "sequence"] = Series(one.variables, one.times * 3, one.values * -7 + 1e4)
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("model", ["grud", "boosting"])
@@ -155,7 +169,44 @@ def test_the_answers_are_those_of_the_run(run, tmp_path):
     np.testing.assert_allclose(answers["p:ill"], expected["p:ill"], atol=6e-5)
     assert (answers["length"] == [np.isfinite(s.values).any(axis=1).sum() for s in table["sequence"]]).all()
     assert "nearest" not in answers
+    assert (answers["far"] == 0).all()
     assert said == [f"{len(expected)} sequences"]
+
+
+def test_readings_unlike_those_of_training_are_told(run, tmp_path):
+    table = stays().head(30)
+    for row, one in enumerate(table["sequence"]):
+        table.at[row, "sequence"] = Series(one.variables, one.times, one.values * [1, 10 if row < 25 else 1, 1])
+    answers, said = asked(run, write_long(tmp_path / "new.csv", table))
+    measured = [np.isfinite(one.values) for one in table["sequence"]]
+    share = [m[:, 1].sum() / m.sum() if row < 25 else 0 for row, m in enumerate(measured)]
+    np.testing.assert_allclose(answers["far"], share, atol=6e-4)
+    unlike = sum(each > 0.1 for each in share)
+    assert said[1] == (
+        f"warning: {unlike} of 30 series have more than 10% of their readings further than 5 deviations from the "
+        "training mean (`far`)"
+    )
+    assert re.fullmatch(
+        r"warning: pH is 6\d\.\d+ on average, but 7\.\d+ \+- 0\.\d+ in training: another unit\?", said[2]
+    )
+    assert len(said) == 3
+
+
+def test_a_file_without_the_column_of_the_target_is_not_read_one_column_off(tmp_path):
+    card = {"alphabet": "numeric", "variables": ["mV"], "format": "wide", "columns": {"target": 1}}
+    scaling = Scaling.of([Series(("mV",), np.arange(3.0), np.array([[-1.0], [0.0], [1.0]]))])
+
+    def read(text):
+        (tmp_path / "new.csv").write_text(text)
+        asked = questions.of(tmp_path / "new.csv", card, scaling, ["1", "2"])
+        return [one.values[:, 0].tolist() for chunk in asked.chunks() for _, one in chunk]
+
+    assert read("1,0.5,0.25\n2.0e0,1,2\n") == [[0.5, 0.25], [1, 2]]
+    assert read("NaN,0.5,0.25\n,1,2\n") == [[0.5, 0.25], [1, 2]]
+    with pytest.raises(
+        UnrolledError, match=r"new\.csv:2: column 1 holds the target \(1, 2\), but is '-0\.5'.*put NaN"
+    ):
+        read("1,0.5,0.25\n-0.5,1,2\n")
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,8 @@ def predict(run: Path, file: Path, out: Path, *, threads: int = 1, say: Say) -> 
 
     The file is FASTA or, for a run on numeric series, laid out as its data card says. The column `nearest` holds the
     id of the training sequence that MMseqs2 finds most like it, empty if it finds none: an answer for such a sequence
-    is a guess about unknown land, and a warning counts them. Series have no such column.
+    is a guess about unknown land, and a warning counts them. Of series `far` is the share of their readings that lie
+    far from what was measured in training, and a warning names variables whose mean is another one.
 
     Raises:
         UnrolledError: no trained network in `run`, sequences of another kind, letters or variables that it does not
@@ -99,27 +100,23 @@ def predict(run: Path, file: Path, out: Path, *, threads: int = 1, say: Say) -> 
     """
     torch.set_num_threads(threads)
     predictor = Predictor.load(run)
-    asked = questions.of(file, predictor.card)
-    if predictor.known is None:
+    asked = questions.of(file, predictor.card, predictor.reading, predictor.record["classes"])
+    if predictor.known is None and isinstance(asked, questions.Records):
         say(f"warning: {run}: its training sequences are not where they were, so likeness to them is not checked")
-    done = unlike = 0
+    done = 0
     with atomic(out) as tmp, tmp.open("w", newline="", encoding="utf-8") as stream:
         writer: csv.DictWriter[str] | None = None
         for chunk in asked.chunks():
-            rows = list(predictor.rows(chunk))
-            nearest = asked.nearest(chunk, predictor.known, threads) if predictor.known is not None else None
-            if nearest is not None:
-                rows = [row | {"nearest": name} for row, name in zip(rows, nearest, strict=True)]
-                unlike += sum(not name for name in nearest)
+            beside = asked.likeness(chunk, predictor.known, threads)
+            rows = [row | more for row, more in zip(predictor.rows(chunk), beside, strict=True)]
             if writer is None:
                 writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
                 writer.writeheader()
             writer.writerows(rows)
             done += len(chunk)
             say(f"{done:,} sequences")
-    if unlike:
-        which = f"{unlike:,} of {done:,} sequences are like none that the run was trained on"
-        say(f"warning: {which} (`nearest` is empty)")
+    for warning in asked.warnings():
+        say(f"warning: {warning}")
 
 
 def _trained_on(record: dict[str, Any]) -> runs.Part | None:

@@ -1,10 +1,11 @@
 """What `unrolled predict` reads: records of letters from a FASTA file, or series in the format of the data card."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from unrolled import homology, inputs, runs
@@ -13,14 +14,20 @@ from unrolled.errors import UnrolledError
 from unrolled.fasta import guess_alphabet, identifier
 from unrolled.formats import FORMATS
 from unrolled.formulas import REMEDY, is_formula
-from unrolled.inputs import Letters
+from unrolled.inputs import Reading
 from unrolled.reading import fasta_blocks
+from unrolled.records import Record
+from unrolled.series import FAR, Scaling
+from unrolled.series_formats import NOTHING
 
-CHUNK = 2000  # sequences in memory at a time
+CHUNK, POSITIONS = 2000, 2_000_000  # sequences in memory at a time, and about how many positions of them together
 LOOKED_AT = 200  # sequences whose letters tell proteins from nucleotides
+MOST_FAR = 0.1  # share of a series' readings beyond FAR above which it is unlike the training part
+SHIFTED, ENOUGH = 1.5, 20  # deviations between the mean of a file and of the training part, of so many readings
 
 Card = dict[str, Any]
 Sequences = list[tuple[str, Any]]  # id, letters or series
+T = TypeVar("T")
 
 
 class Questions(Protocol):
@@ -30,8 +37,12 @@ class Questions(Protocol):
         """Ids and sequences as in a table, CHUNK at a time. Raises UnrolledError naming file and line."""
         ...
 
-    def nearest(self, chunk: Sequences, known: runs.Part, threads: int) -> list[str] | None:
-        """Id of the most similar training sequence of each, "" where none is found; None where none can be."""
+    def likeness(self, chunk: Sequences, known: runs.Part | None, threads: int) -> list[dict[str, str]]:
+        """What the table says of each beside its answer: how like the training sequences, if they are known."""
+        ...
+
+    def warnings(self) -> Iterator[str]:
+        """What is unlike the training sequences, of all chunks that `likeness` has seen."""
         ...
 
 
@@ -40,6 +51,7 @@ class Records:
 
     def __init__(self, path: Path, card: Card):
         self.path, self.alphabet = path, inputs.alphabet(card)
+        self.seen = self.unlike = 0
         self._check_kind()
 
     def _check_kind(self) -> None:
@@ -53,40 +65,58 @@ class Records:
             raise UnrolledError(f"{self.path}: the sequences are {found}, but the run was trained on {name}")
 
     def chunks(self) -> Iterator[Sequences]:
-        known = self.alphabet
-        blocks = fasta_blocks(self.path)
-        while chunk := list(itertools.islice(blocks, CHUNK)):
-            found: Sequences = []
-            for line, header, body in chunk:
-                letters = known.spell("".join(text for _, text in body))
-                letters = letters.removesuffix("*") if known.name == "protein" else letters
-                hit = known.illegal(letters)
-                if not letters or hit:
-                    fault = f"letter {hit[1]!r} at position {hit[0]}" if hit else "there are no letters"
-                    legal = f"legal are {known.legal}. Mend or remove this record."
-                    raise UnrolledError(f"{self.path}:{line}: {fault}; {legal}")
-                if is_formula(name := identifier(header)):
-                    raise UnrolledError(f"{self.path}:{line}: a spreadsheet would compute the id {name!r}. {REMEDY}")
-                found.append((name, letters))
-            yield found
+        return _pieces(self._records(), lambda found: len(found[1]))
 
-    def nearest(self, chunk: Sequences, known: runs.Part, threads: int) -> list[str] | None:
+    def _records(self) -> Iterator[tuple[str, str]]:
+        known = self.alphabet
+        for line, header, body in fasta_blocks(self.path):
+            letters = known.spell("".join(text for _, text in body))
+            letters = letters.removesuffix("*") if known.name == "protein" else letters
+            hit = known.illegal(letters)
+            if not letters or hit:
+                fault = f"letter {hit[1]!r} at position {hit[0]}" if hit else "there are no letters"
+                legal = f"legal are {known.legal}. Mend or remove this record."
+                raise UnrolledError(f"{self.path}:{line}: {fault}; {legal}")
+            if is_formula(name := identifier(header)):
+                raise UnrolledError(f"{self.path}:{line}: a spreadsheet would compute the id {name!r}. {REMEDY}")
+            yield name, letters
+
+    def likeness(self, chunk: Sequences, known: runs.Part | None, threads: int) -> list[dict[str, str]]:
+        """`nearest`: the id of the training sequence that MMseqs2 finds most like it, "" where it finds none."""
+        if known is None:
+            return [{} for _ in chunk]
         nucleotide = self.alphabet.name != "protein"
         letters = [one for _, one in chunk]
         rows = homology.best_hits(letters, known.sequences, nucleotide=nucleotide, threads=threads)
-        return [known.ids[row] if row >= 0 else "" for row in rows]
+        self.seen += len(chunk)
+        self.unlike += int((rows < 0).sum())
+        return [{"nearest": known.ids[row] if row >= 0 else ""} for row in rows]
+
+    def warnings(self) -> Iterator[str]:
+        if self.unlike:
+            which = f"{self.unlike:,} of {self.seen:,} sequences are like none that the run was trained on"
+            yield f"{which} (`nearest` is empty)"
 
 
 class Measurements:
-    """A file of numeric series laid out as the run's raw files were; targets may be missing, and are not read."""
+    """A file of numeric series laid out as the run's raw files were.
 
-    def __init__(self, path: Path, card: Card):
-        self.path, self.card, self.kind = path, card, inputs.of(card)
+    Targets may be missing, and are not read; but where columns go by their places, that of the target must be there.
+    """
+
+    def __init__(self, path: Path, card: Card, scaling: Scaling, classes: Sequence[str]):
+        self.path, self.card, self.kind, self.scaling = path, card, inputs.of(card), scaling
+        place = card.get("columns", {}).get("target")
+        self.place = place if isinstance(place, int) and classes else None
+        self.labels = {*classes, *map(str, card.get("names", {}))}
+        self.seen = self.unlike = 0
+        self.count, self.total = (np.zeros(len(scaling.variables)) for _ in range(2))
 
     def chunks(self) -> Iterator[Sequences]:
         records = itertools.chain.from_iterable(FORMATS[self.card["format"]](self.card, one) for one in self._files())
         done = 0
-        while chunk := list(itertools.islice(records, CHUNK)):
+        for chunk in _pieces(records, lambda record: len(record.sequence)):
+            self._check_place(chunk)
             names = [f"{record.id!r} ({record.where})" for record in chunk]
             self.kind.check(pd.Series([record.sequence for record in chunk], dtype=object), names)
             yield [(record.id, record.sequence) for record in chunk]
@@ -99,11 +129,60 @@ class Measurements:
         patterns = [file["members"] for file in self.card.get("files", []) if "members" in file]
         return members(self.path, patterns[0]) if patterns and is_archive(self.path) else [self.path]
 
-    def nearest(self, chunk: Sequences, known: runs.Part, threads: int) -> list[str] | None:
-        return None
+    def _check_place(self, chunk: list[Record]) -> None:
+        """A file without the target's column would be read one column off, and answered."""
+        if self.place is None:
+            return
+        for record in chunk:
+            said = set(record.target.split("|")) if record.target.lower() not in NOTHING else set()
+            if not said <= self.labels:
+                raise UnrolledError(
+                    f"{record.where}: column {self.place} holds the target ({', '.join(sorted(self.labels))}), "
+                    f"but is {record.target!r}: where it is not known, put NaN in this place"
+                )
+
+    def likeness(self, chunk: Sequences, known: runs.Part | None, threads: int) -> list[dict[str, str]]:
+        """`far`: the share of its readings so far from the training mean that the network was shown less."""
+        found = []
+        for _, one in chunk:
+            measured = np.isfinite(one.values)
+            off = np.abs(one.values - self.scaling.mean) > FAR * self.scaling.deviation
+            share = (off & measured).sum() / max(1, measured.sum())
+            found.append({"far": f"{share:.3f}"})
+            self.unlike += bool(share > MOST_FAR)
+            self.count += measured.sum(axis=0)
+            self.total += np.where(measured, one.values, 0.0).sum(axis=0)
+        self.seen += len(chunk)
+        return found
+
+    def warnings(self) -> Iterator[str]:
+        if self.unlike:
+            which = f"{self.unlike:,} of {self.seen:,} series have more than {MOST_FAR:.0%} of their readings further"
+            yield f"{which} than {FAR:g} deviations from the training mean (`far`)"
+        means = self.total / np.maximum(self.count, 1)
+        learned = zip(
+            self.scaling.variables, self.count, means, self.scaling.mean, self.scaling.deviation, strict=True
+        )
+        for name, count, mean, usual, deviation in learned:
+            if count >= ENOUGH and abs(mean - usual) > SHIFTED * deviation:
+                trained = f"{usual:.4g} +- {deviation:.2g}"
+                yield f"{name} is {mean:.4g} on average, but {trained} in training: another unit?"
 
 
-def of(path: Path, card: Card) -> Questions:
-    """The questions in a file, for a run on data of this card."""
-    kind: Callable[[Path, Card], Questions] = Records if isinstance(inputs.of(card), Letters) else Measurements
-    return kind(path, card)
+def _pieces(found: Iterator[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """CHUNK at a time, fewer where they are long."""
+    piece: list[T] = []
+    total = 0
+    for one in found:
+        piece.append(one)
+        total += size(one)
+        if len(piece) == CHUNK or total >= POSITIONS:
+            yield piece
+            piece, total = [], 0
+    if piece:
+        yield piece
+
+
+def of(path: Path, card: Card, reading: Reading, classes: Sequence[str]) -> Questions:
+    """The questions in a file, for a run on data of this card, with its reading and its classes."""
+    return Measurements(path, card, reading, classes) if isinstance(reading, Scaling) else Records(path, card)
