@@ -51,6 +51,12 @@ def test_a_few_ambiguous_letters_are_searched_for_as_what_they_are():
     assert homology.best_hits(["NNRYATGN"], dna, nucleotide=True).tolist() == [-1]
 
 
+def test_a_copy_is_the_best_hit_however_short_it_is():
+    proteins = ["MKV", "MKVL", "MKV", "ACDEFGHIKLMNPQRSTVWY" * 3]
+    assert homology.best_hits(["MKV", "MKVL", "MKL", proteins[3] + "M"], proteins).tolist() == [0, 1, -1, 3]
+    assert homology.best_hits(["ACGTA"], ["ACGTT", "ACGTA"], nucleotide=True).tolist() == [1]
+
+
 def test_mmseqs_on_the_path_wins_over_the_wheel(tmp_path, monkeypatch):
     mine = tmp_path / "mmseqs"
     mine.write_text("#!/bin/sh\necho my-own-version\n")

@@ -82,17 +82,24 @@ def best_hits(
 ) -> NDArray[np.int64]:
     """Row of the target with the highest bit score for each query, by `mmseqs easy-search`.
 
-    Its defaults, but for shorter seeds: they find more, and take less memory.
+    Its defaults, but for shorter seeds: they find more, and take less memory. A copy needs no search, and of
+    a few letters none would find it.
 
     Returns:
         (Q,) rows, the lowest of equals; -1 where nothing is found with an E-value below 0.001.
     """
-    best = np.full(len(queries), -1, dtype=np.int64)
+    first: dict[str, int] = {}
+    for row, target in enumerate(targets):
+        first.setdefault(target, row)
+    best = np.array([first.get(query, -1) for query in queries], dtype=np.int64)
+    if not (best < 0).any():
+        return best
     with tempfile.TemporaryDirectory(prefix="unrolled-mmseqs-") as folder:
         here = Path(folder)
         files = [here / "queries.fasta", here / "targets.fasta", here / "hits.tsv", here / "tmp"]
-        for path, sequences in zip(files, (queries, targets), strict=False):
-            path.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(sequences)), encoding="ascii")
+        wanted = [(row, query) for row, query in enumerate(queries) if best[row] < 0]
+        for path, sequences in zip(files, (wanted, enumerate(targets)), strict=False):
+            path.write_text("".join(f">{i}\n{s}\n" for i, s in sequences), encoding="ascii")
         # Told what they are: a few letters of an ambiguous kind would pass for a protein.
         kind = ["--search-type", "3", "--strand", "2", *SEEDS] if nucleotide else ["-k", "5"]
         kind += ["--dbtype", "2" if nucleotide else "1"]
