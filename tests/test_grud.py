@@ -142,7 +142,7 @@ def test_old_values_and_states_fade_to_the_mean():
 
 def a_network(encoder, **settings) -> Network:
     torch.manual_seed(1)
-    return Network(0, 3, lambda d_in: encoder(d_in, 4), variables=2, **settings).double().eval()
+    return Network(0, 3, lambda d_in: encoder(d_in, 4), **{"variables": 2} | settings).double().eval()
 
 
 ENCODERS = {"gru": (GRU, {}), "mean": (GRU, {"steps": {"fill": "mean", "mask": False}}), "grud": (GRUD, {})}
@@ -175,6 +175,9 @@ def test_what_is_read_is_what_the_card_says(fill):
     ("make", "message"),
     [
         (lambda: GRUD(4, 8), "GRU-D reads values, mask and gaps"),
+        (lambda: a_network(GRUD, variables=3, steps={"mask": False, "delta": False}), "GRU-D reads values, mask and"),
+        (lambda: a_network(GRUD, steps={"fill": "mean"}), "GRU-D reads values, mask and gaps of series as they are"),
+        (lambda: a_network(GRUD, embedding="linear", d_e=6), "GRU-D reads values, mask and gaps of series as they"),
         (lambda: GRUD(6, 8, bidirectional=True), "reads as time runs"),
         (lambda: GRUD(6, 8, layers=2), "has one layer"),
         (lambda: a_network(GRU, steps={"fill": "back"}), "fill: 'back' is not known"),

@@ -13,6 +13,7 @@ from unrolled.errors import UnrolledError
 from unrolled.layers import Recurrent
 from unrolled.packing import Plan, unpack
 from unrolled.pooling import POOLINGS
+from unrolled.recurrent import GRUD
 
 
 class Encoder(Protocol):
@@ -66,6 +67,12 @@ class Network(nn.Module):
         else:
             self.embedding = embed(embedding, vocabulary, d_e)
         self.encoder = encoder(self.embedding.embedding_dim, **({"causal": True} if causal else {}))
+        whole = isinstance(self.embedding, Steps) and self.embedding.whole
+        if isinstance(self.encoder, GRUD) and not whole:
+            raise UnrolledError(
+                "GRU-D reads values, mask and gaps of series as they are: set `embedding: identity`, "
+                "`steps: {fill: forward, mask: true, delta: true}`"
+            )
         self.pooling = None if per_position else POOLINGS[pooling](self.encoder.d_out, self.encoder.directions)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.encoder.d_out, outputs)
@@ -109,6 +116,11 @@ class Steps(nn.Module):
         width = d * sum(self.parts)
         self.linear = nn.Linear(width, d_e) if d_e else nn.Identity()
         self.embedding_dim = d_e or width
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of [x, m, delta] is read as it is."""
+        return self.forwards and all(self.parts) and isinstance(self.linear, nn.Identity)
 
     def forward(self, steps: Tensor) -> Tensor:
         """(N, 3 d) -> (N, embedding_dim)"""
