@@ -138,6 +138,7 @@ class TestFaults:
             serve(cut=20),
             serve(cut=60, length=False),  # a gzip cut off where no length was announced: only its own end tells
             serve(cut=0),
+            serve(damaged=True),
             serve(change=lambda text: text.replace("\t", " ", 5)),
         ],
     )
@@ -206,10 +207,23 @@ class TestFaults:
         assert told[extra] in message
         site.asked.clear()
         assert get(site, tmp_path) == table(site)
+        assert site.starts() == [0, 3, 6]
 
     def test_columns_that_change(self, site, tmp_path):
         site.script = [serve(), serve(change=lambda text: text.replace("Helix", "Coil", 1))]
         assert "the columns changed" in fails(site, tmp_path)
+        site.asked.clear()
+        assert get(site, tmp_path) == table(site)
+        assert site.starts() == [0, 3, 6]
+
+    def test_pages_that_another_version_kept_are_asked_for_again(self, site, tmp_path):
+        site.script = [serve(), *[status(500)] * 3]
+        fails(site, tmp_path, retries=2)
+        state = tmp_path / "x.tsv.gz.pages.json"
+        state.write_text(json.dumps(json.loads(state.read_text()) | {"cursor": "?"}))
+        site.asked.clear()
+        assert get(site, tmp_path) == table(site)
+        assert site.starts() == [0, 3, 6]
 
     def test_not_the_columns_that_were_asked_for(self, site, tmp_path):
         site.script = [serve(change=lambda text: "".join(f"{line}\tmore\n" for line in text.splitlines()))]

@@ -84,13 +84,15 @@ class Site:
 def serve(
     *,
     cut: int | None = None,
+    damaged: bool = False,
     length: bool = True,
     stall: bool = False,
     extra: int = 0,
     release: str | None = None,
     change: Callable[[str], str] = str,
 ) -> Step:
-    """The page asked for; `cut`: only so many bytes, then hang up, or with `stall` fall silent; `length`: announced;
+    """The page asked for; `cut`: only so many bytes, then hang up, or with `stall` fall silent; `damaged`: some bytes
+    in its middle are others; `length`: announced;
     `extra`: rows that are counted but not there; `release`: from now on; `change`: to the page's text."""
 
     def step(handler: Handler):
@@ -104,6 +106,8 @@ def serve(
         text = change("".join(f"{line}\n" for line in ["\t".join(HEADINGS[name] for name in fields), *rows]))
         zipped = "gzip" in handler.headers.get("Accept-Encoding", "")
         body = gzip.compress(text.encode()) if zipped else text.encode()
+        if damaged:
+            body = body[:40] + bytes(255 - byte for byte in body[40:50]) + body[50:]
         handler.send_response(200)
         handler.send_header("Content-Type", "text/plain;format=tsv")
         handler.send_header("X-Total-Results", str(len(site.entries) + extra))

@@ -5,6 +5,7 @@ https://www.uniprot.org/help/pagination, https://www.uniprot.org/help/api_downlo
 
 import gzip
 import json
+import zlib
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
@@ -61,7 +62,7 @@ def _body(response: requests.Response) -> str:
     try:
         zipped = response.headers.get("Content-Encoding", "") == "gzip"
         return (gzip.decompress(body) if zipped else body).decode()
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
         raise TransientError(f"a damaged page ({error})") from error
 
 

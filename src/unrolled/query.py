@@ -148,7 +148,8 @@ def _pages(destination: Path) -> Path:
 def _resumed(asked: Query, pages: Path) -> _State:
     """Where an earlier call with this query stopped, else the beginning."""
     if pages.is_file() and source_of(pages).is_file():
-        state = _State(**files.read_json(source_of(pages)))
+        known = files.read_json(source_of(pages))
+        state = _State(**known) if set(known) == set(_State.__dataclass_fields__) else _State("", "")
         if state.address == asked.address and pages.stat().st_size >= state.bytes:
             of = f"{state.rows:,} of {state.total:,} rows of release {state.release}"
             say(f"going on with {asked.query} at {of}")
@@ -171,9 +172,11 @@ def _turned(asked: Query, state: _State, page: Page, pages: Path) -> _State:
     elif page.release != state.release:
         raise StaleError(f"the release changed from {state.release} to {page.release}")
     elif page.header != state.header:
+        _forget(asked, pages)  # kept, they would meet the same page at the next call
         raise FailedError(f"{asked.service}: the columns changed from {state.header!r} to {page.header!r}")
     rows = state.rows + len(page.rows)
     if rows > page.total or (page.next and not page.rows):
+        _forget(asked, pages)
         raise FailedError(f"{asked.service}: {rows:,} rows and no end, though there are {page.total:,}")
     lines = page.rows if state.rows else [page.header, *page.rows]
     size = _append(pages, state.bytes, "".join(f"{line}\n" for line in lines).encode())
