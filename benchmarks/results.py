@@ -18,6 +18,8 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent))
 import sections
 
+from unrolled import plots
+
 MIRROR = Path(os.environ.get("MIRROR", "../shared/data"))
 SHOWN = {  # metrics of each task that a table of the page has room for
     "multiclass": ["accuracy", "macro_f1", "mcc", "auroc"],
@@ -36,6 +38,7 @@ YARDSTICKS = {
     "physionet2012": [("GRU-D, the same 4,000 stays (Che et al. 2018)", {"auroc": "0.842 +- 0.012"})],
 }
 PER_CLASS = ["deeploc2", "multiloc2"]  # experiments of which every class is shown
+FIGURES = ("headline", "bands", "lengths")  # of each report, where there
 EXPERIMENTS = {
     path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
     for path in sorted(Path("config/experiments").glob("*.yaml"))
@@ -80,6 +83,17 @@ def _with_interval(row: pd.Series) -> str:
     return f"{row['mean']:.3f}{interval}"
 
 
+def figures(section: str) -> list[sections.Figure]:
+    """Those of the report that the page shows, too."""
+    paths = [path for name in FIGURES for path in sorted(Path(f"results/{section}/figures").glob(f"*/{name}.svg"))]
+    return [
+        sections.Figure(
+            f"{path.parent.name}: {plots.describe(path.stem)}", path, f"{section}-{path.parent.name}-{path.name}"
+        )
+        for path in paths
+    ]
+
+
 def about(section: str) -> str:
     """Which commits trained the runs, and what was compared."""
     name = section.removesuffix("_classes")
@@ -96,4 +110,4 @@ if __name__ == "__main__":
         made[name] = name, lambda name=name: measure(name)
         if name in PER_CLASS:
             made[f"{name}_classes"] = f"{name}: F1 / MCC of each class", lambda name=name: per_class(name)
-    sections.main(__doc__, made, "results", "What the experiments give", about)
+    sections.main(__doc__, made, "results", "What the experiments give", about, figures)

@@ -3,9 +3,11 @@
 import argparse
 import json
 import platform
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -15,11 +17,27 @@ from unrolled import runs
 Section = tuple[str, Callable[[], list[dict]]]  # title, and what measures its rows
 
 
-def main(doc: str, sections: dict[str, Section], name: str, title: str, about: Callable[[str], str]) -> None:
+class Figure(NamedTuple):
+    """A picture that a page shows: how to read it, where it is, and what its copy is called."""
+
+    shows: str
+    path: Path
+    name: str
+
+
+def main(
+    doc: str,
+    sections: dict[str, Section],
+    name: str,
+    title: str,
+    about: Callable[[str], str],
+    figures: Callable[[str], list[Figure]] = lambda _: [],
+) -> None:
     """Run the sections asked for, show them, and write them to results/benchmarks/<name>.json and a page of docs/.
 
     Args:
         about: what the page says of how a section was measured.
+        figures: of a section, which the page shows copies of.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", help=f"which of {', '.join(sections)}; all if none is named")
@@ -37,7 +55,9 @@ def main(doc: str, sections: dict[str, Section], name: str, title: str, about: C
         rows = measure()
         if rows:
             _show(heading, rows)
-            found[section] = {"about": f"{made} {about(section)}", "rows": rows}
+            drawn = figures(section) if chosen.docs else []
+            shown = [_copied(figure, chosen.docs.parent / "figures") for figure in drawn]
+            found[section] = {"about": f"{made} {about(section)}", "rows": rows, "figures": shown}
         chosen.out.parent.mkdir(parents=True, exist_ok=True)
         chosen.out.write_text(json.dumps(found, indent=1))
         if chosen.docs:
@@ -47,6 +67,13 @@ def main(doc: str, sections: dict[str, Section], name: str, title: str, about: C
 
 def _made() -> str:
     return f"Commit {runs.commit()}, Python {platform.python_version()}, {platform.machine()}."
+
+
+def _copied(figure: Figure, folder: Path) -> str:
+    """Copy a figure into a folder beside the page; what the page says to show it."""
+    folder.mkdir(exist_ok=True)
+    shutil.copy(figure.path, folder / figure.name)
+    return f"![{figure.shows}]({folder.name}/{figure.name})"
 
 
 def _show(title: str, rows: list[dict]) -> None:
@@ -73,7 +100,7 @@ def _page(page: Path, title: str, doc: str, sections: dict[str, Section], found:
             lines += [f"## {heading}", "", found[name]["about"], ""]
             lines += ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
             lines += ["| " + " | ".join(_cell(row.get(c)) for c in columns) + " |" for row in rows]
-            lines.append("")
+            lines += ["", *(f"{shown}\n" for shown in found[name].get("figures", []))]
     return "\n".join(lines)
 
 
