@@ -1,5 +1,6 @@
 """Cards and the matrix: whatever would fail later is one clear line now."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -183,6 +184,22 @@ def test_a_baseline_runs_with_the_first_seed_only():
 
 def test_the_folder_of_a_cell_is_the_documented_one():
     assert Cell("demo", "random", "lstm", 0, 2).folder == "demo/random/lstm/fold0-seed2"
+
+
+REPACKED = {"set-a.tar.gz"}  # mirrors pack the same records anew
+
+
+def test_every_shipped_data_set_says_whose_it_is_and_pins_what_it_reads(deck):
+    for name in deck.names("data"):
+        card = deck.card("data", name)
+        assert card["licence"], name
+        assert len(card["citation"]) > 10, name
+        assert ("simulate" in card) + ("files" in card) == 1, name
+        for file in card.get("files", []):
+            assert ("query" in file) != ("url" in file), name
+            if "url" in file:
+                assert file["url"].startswith("https://"), name
+                assert (file["name"] in REPACKED) != bool(re.fullmatch("[0-9a-f]{64}", file.get("sha256", ""))), name
 
 
 def test_a_missing_card_names_the_file_and_the_nearest_name(deck):
