@@ -119,6 +119,18 @@ def test_the_numbers_are_the_same_without_a_kernel(name):
 
 
 @each_context
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_in_mixed_precision_states_and_recurrences_stay_in_32_bits(name, context):
+    network = made(name, context).float()
+    lengths, tokens, targets = torch.tensor([4, 1, 6]), tokens_of([4, 1, 6]), targets_of([2, 5, 1])
+    whole = network(tokens, lengths, targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = network(tokens, lengths, targets)
+    torch.testing.assert_close(mixed.float(), whole, rtol=0, atol=0.02)
+    assert all(g.isfinite().all() for g in torch.autograd.grad(mixed.sum(), list(network.decoder.parameters())))
+
+
+@each_context
 @settings(max_examples=20)
 @given(lengths=LENGTHS, sizes=st.data(), extra=st.integers(0, 4), order=st.randoms())
 def test_padding_and_company_change_neither_logits_nor_what_is_said(context, lengths, sizes, extra, order):

@@ -75,6 +75,10 @@ class Attention(nn.Module):
 
     def follow(self, decoder: Recurrent, e: Tensor, plan: Plan, memory: Memory, state: State) -> Tensor:
         """s_t (N, d_s), one step after the other: each looks back from the state before it."""
+        if torch.is_autocast_enabled(e.device.type):  # as in `Recurrent.packed`
+            with torch.autocast(e.device.type, enabled=False):
+                memory, state = [part.float() for part in memory], [part.float() for part in state]
+                return self.follow(decoder, e.float(), plan, memory, state)
         memory, state = chosen(memory, plan.order), chosen(state, plan.order, dim=1)
         if decoder.layers == 1 and decoder.sees_h and scan.kernel_fits(decoder.cell, e):
             v, W_q, (direction,) = 2 * self.v.weight[0], 2 * self.query.weight, decoder.each()
