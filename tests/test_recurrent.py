@@ -500,6 +500,9 @@ def test_the_forget_bias_can_be_chosen():
     assert direction.b.tolist() == [2.5] * 4 + [0.0] * 12
 
 
+ZEROS = torch.zeros(2, 5, 3)
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -507,11 +510,21 @@ def test_the_forget_bias_can_be_chosen():
         (lambda: LSTM(3, 4, window=-1), "use 0 for full"),
         (lambda: GRU(3, 4, reset="both"), "before"),
         (lambda: RNN(3, 4, phi="relu"), "tanh or identity"),
-        (lambda: LSTM(3, 4)(torch.zeros(2, 5, 3), torch.tensor([5, 6])), "numbers from 0 to 5"),
-        (lambda: LSTM(3, 4)(torch.zeros(2, 5, 3), torch.tensor([5])), "lengths of 2 sequences"),
+        (lambda: LSTM(3, 4)(ZEROS, torch.tensor([5, 6])), "numbers from 0 to 5"),
+        (lambda: LSTM(3, 4)(ZEROS, torch.tensor([5])), "lengths of 2 sequences"),
         (lambda: LSTM(3, 4)(torch.zeros(2, 5, 2), torch.tensor([5, 5])), "d_in = 3"),
-        (lambda: LSTM(3, 4)(torch.zeros(2, 5, 3), torch.tensor([5, 5]), torch.zeros(1, 2, 4)), "state"),
-        (lambda: GRU(3, 4)(torch.zeros(2, 5, 3), torch.tensor([5, 5]), torch.zeros(1, 1, 4)), r"\(1, 2, 4\)"),
+        (lambda: LSTM(3, 4)(ZEROS, torch.tensor([5, 5]), torch.zeros(1, 2, 4)), "state"),
+        (lambda: GRU(3, 4)(ZEROS, torch.tensor([5, 5]), torch.zeros(1, 1, 4)), r"\(1, 2, 4\)"),
+        (lambda: GRU(3, 4).double()(ZEROS.double(), torch.tensor([5, 5]), torch.zeros(1, 2, 4)), r"\.to\(x\)"),
+        (
+            lambda: GRU(3, 4)(ZEROS, torch.tensor([5, 5]), torch.zeros(1, 2, 4).double()),
+            "float64 on cpu, but x torch.fl",
+        ),
+        (lambda: GRU(3, 4)(ZEROS, torch.tensor([5, 5]), torch.zeros(1, 2, 4, device="meta")), "float32 on meta"),
+        (
+            lambda: LSTM(3, 4)(ZEROS, torch.tensor([5, 5]), (torch.zeros(1, 2, 4), torch.zeros(1, 2, 4).half())),
+            "16 on",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_remedy(make, says):

@@ -115,9 +115,10 @@ def _panels(work: "Work") -> torch.Tensor | None:
 def _job(work: "Work", panels: torch.Tensor | None, lo: int, hi: int) -> Job:
     """The job of sequences lo to hi; whoever calls keeps the arrays alive until it has run."""
     H = work.out.shape[1]
-    arrays = {name: getattr(work, name) for name in ARRAYS if name != "first"}
-    arrays |= {"first": work.plan.first, "panels": panels}
-    pointers = {name: array.data_ptr() for name, array in arrays.items() if array is not None}
+    named = {name: getattr(work, name) for name in ARRAYS if name != "first"} | {"panels": panels}
+    arrays = {name: array for name, array in named.items() if array is not None}
+    assert {array.dtype for array in arrays.values()} == {work.out.dtype}, "the kernel would read beyond an array"
+    pointers = {name: array.data_ptr() for name, array in arrays.items()} | {"first": work.plan.first.data_ptr()}
     numbers = {"steps": len(work.plan.first) - 1, "lo": lo, "hi": hi, "H": H, "fresh": True}
     numbers |= {"reversed": work.reversed, "window": work.window, "linear": work.linear, "ld": work.out.stride(0)}
     return Job(**pointers, **numbers, ldd=H if work.dout is None else work.dout.stride(0))

@@ -128,7 +128,7 @@ class Recurrent(nn.Module):
             outputs (B, T, directions * d_h), 0 in the padding, and the state after each sequence's last step.
 
         Raises:
-            UnrolledError: lengths that do not fit x, or a state of the wrong shape.
+            UnrolledError: lengths that do not fit x, or a state of another shape, type or device than it must have.
         """
         plan = self._plan(x, lengths)
         y, state = self.packed(pack(x, plan), plan, state, need_state=need_state)
@@ -185,10 +185,14 @@ class Recurrent(nn.Module):
     def _starts(self, state: State | None, x: Tensor, plan: Plan) -> list[list[Tensor]]:
         """Per layer h (D, B, d_h) and, for the LSTM, C, in the plan's order."""
         n, shape = 2 if self.cell.cell else 1, (self.layers * self.directions, plan.B, self.d_h)
-        parts = [x.new_zeros(shape)] * n if state is None else [state] if n == 1 else list(state)
+        given = [x.new_zeros(shape)] * n if state is None else [state] if n == 1 else list(state)
+        parts = cast("list[Tensor]", given)
         if [tuple(getattr(part, "shape", ())) for part in parts] != [shape] * n:
             raise UnrolledError(f"the state of this network is {n} tensor(s) of shape {shape}")
-        ordered = [part.index_select(1, plan.order).split(self.directions) for part in parts]  # type: ignore[union-attr]
+        if {(part.dtype, part.device) for part in parts} != {(x.dtype, x.device)}:
+            kinds = ", ".join(f"{part.dtype} on {part.device}" for part in parts)
+            raise UnrolledError(f"the state is {kinds}, but x {x.dtype} on {x.device}: convert it with `.to(x)`")
+        ordered = [torch.split(part.index_select(1, plan.order), self.directions) for part in parts]
         return [list(layer) for layer in zip(*ordered, strict=True)]
 
     def _state(self, ends: list[list[Tensor]], plan: Plan) -> State:
