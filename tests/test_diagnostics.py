@@ -1,5 +1,6 @@
 """The instruments against autograd and by hand."""
 
+import itertools
 import math
 
 import numpy as np
@@ -56,6 +57,18 @@ def test_gradients_through_time_are_those_of_autograd(engine):
         norms = [g.norm().item() for g in torch.autograd.grad(total, states_of, retain_graph=True)]
         expected = {d: norms[5 - d] for d in (0, 1, 2, 3)} | {4: math.hypot(norms[1], norms[0]) / 2**0.5}
         assert values(rows, "gradient", gate) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_gradient_that_vanishes_is_shown_in_float32(engine):
+    network = RNN(3, 8, phi="identity")  # W_h starts orthogonal
+    with torch.no_grad():
+        network.stack[0][0].W_h.mul_(0.5)
+    found = values(seen(network, [120], weigh=lambda h: h[0, -1, 0], engine=engine), "gradient", "h")
+    bins = itertools.pairwise([*diagnostics.EDGES[diagnostics.EDGES < 120], 120])
+    expected = {lo: math.sqrt(np.mean(0.25 ** np.arange(lo, hi))) for lo, hi in bins}
+    assert found == pytest.approx(expected, rel=1e-4, abs=0)
+    assert 0 < found[91] < 1e-27
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -262,9 +262,22 @@ def test_the_gradient_of_a_linear_rnn_decays_with_the_spectral_radius(engine, ra
     with scan.force(engine):
         outputs, _ = network(x, n)
         outputs[0, 39, 0].backward()
-    norms = network.probes[0].works[0].norm_h.sqrt()
     expected = torch.tensor([radius ** (39 - t) for t in range(40)], dtype=torch.float64)
-    torch.testing.assert_close(norms, expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(network.probes[0].works[0].norm_h, expected, rtol=1e-12, atol=0)
+
+
+@each_engine
+@pytest.mark.parametrize("radius", [0.5, 2.0])
+def test_a_gradient_in_float32_is_followed_as_far_as_its_numbers_go(engine, radius):
+    """To 1e-36 and to 7e35: their squares would be 0, and infinite."""
+    network = RNN(3, 8, phi="identity")  # W_h starts orthogonal
+    with torch.no_grad():
+        network.stack[0][0].W_h.mul_(radius)
+    network.probes, T = [], 120
+    with scan.force(engine):
+        network(torch.zeros(1, T, 3), torch.tensor([T]))[0][0, -1, 0].backward()
+    expected = torch.tensor([radius ** (T - 1 - t) for t in range(T)])
+    torch.testing.assert_close(network.probes[0].works[0].norm_h, expected, rtol=1e-4, atol=0)
 
 
 @each_engine

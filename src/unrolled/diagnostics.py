@@ -70,7 +70,7 @@ def _look(network: Recurrent, work: Work, where: tuple[int, str], tally: Tally) 
     distance = plan.read_at(not work.reversed).numpy(force=True)  # steps still to read
     for state, norms in (("h", work.norm_h), ("C", work.norm_C)):
         if norms is not None:
-            tally.add((*where, "gradient", state), distance, norms.numpy(force=True).astype(float))
+            tally.add((*where, "gradient", state), distance, norms.numpy(force=True).astype(float) ** 2)
     for gate, values in _activations(network, work).items():
         for quantity, share in _shares(gate, values[::EVERY]).items():
             tally.add((*where, quantity, gate), np.zeros(1), np.array([share]))

@@ -80,7 +80,7 @@ template <class T> static void lstm_backward(const Job<T>& job) {
                 dh[j] = 0;
                 dC[j] = d;
             }
-            if (job.norm_C) job.norm_C[s.at(r)] = squared(dC, H);
+            if (job.norm_C) job.norm_C[s.at(r)] = norm(dC, H);
             EACH dC[j] *= f[j];
         }
         W.product(s.to - s.from, job.da + s.at(s.from) * 4 * H, 4 * H, job.dh + s.from * H, H);

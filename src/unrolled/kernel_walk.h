@@ -15,7 +15,7 @@ template <class T> struct Job {
     const T *W, *h0, *C0;  // (G H, H), (B, H), (B, H)
     const T* dout;       // (N, .) dL/dh_t from above, `ldd` apart
     T *da, *dh, *dC;     // (N, G H); (B, H) dL/dh_T on entry, dL/dh_0 on exit; likewise for C
-    T *norm_h, *norm_C;  // (N) squared norms of dL/dh_t and dL/dC_t, or null
+    T *norm_h, *norm_C;  // (N) |dL/dh_t| and |dL/dC_t|, or null
     T* reset;            // (N, H) r_t * h_{t-1} (GRU, reset before)
     T* panels;           // scratch space for W, kept between calls for one batch
     long ld, ldd;
@@ -70,11 +70,12 @@ template <class T, class F> static void unread(const Job<T>& job, F&& f) {
     }
 }
 
-template <class T> INLINE T squared(const T* x, long H) {
-    T sum = 0;
+// |x|. In double, whatever T: the square of a float is 0 below 1e-23, where a gradient that vanishes is looked for.
+template <class T> INLINE T norm(const T* x, long H) {
+    double sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (long j = 0; j < H; j++) sum += x[j] * x[j];
-    return sum;
+    for (long j = 0; j < H; j++) sum += double(x[j]) * double(x[j]);
+    return T(std::sqrt(sum));
 }
 
 // dh <- dL/dh_t of sequence r: what came back through time plus what comes from above
@@ -84,6 +85,6 @@ template <class T> INLINE T* arrive(const Step<T>& s, long r) {
     T* dh = job.dh + r * H;
     const T* above = job.dout + s.at(r) * job.ldd;
     EACH dh[j] += above[j];
-    if (job.norm_h) job.norm_h[s.at(r)] = squared(dh, H);
+    if (job.norm_h) job.norm_h[s.at(r)] = norm(dh, H);
     return dh;
 }

@@ -80,8 +80,8 @@ class Work:
     da: Tensor = ABSENT  # (n, columns * H) of the steps that are gone over at a time
     dh: Tensor = ABSENT  # (B, H) dL/dh_T, then dL/dh_0
     dC: Tensor = ABSENT  # (B, H)
-    norm_h: Tensor = ABSENT  # (N,) |dL/dh_t|^2
-    norm_C: Tensor = ABSENT  # (N,) |dL/dC_t|^2
+    norm_h: Tensor = ABSENT  # (N,) |dL/dh_t|
+    norm_C: Tensor = ABSENT  # (N,) |dL/dC_t|
 
     def rows(self, begin: int, end: int) -> slice:
         """The rows of steps begin to end of the order in which they are read."""

@@ -93,8 +93,14 @@ def _arrive(work: "Work", step: Step) -> Tensor:
     """dL/dh_t (n, H): what came back through time, plus what comes from above."""
     dh = work.dh[: step.n].add_(work.dout[step.rows])
     if work.norm_h is not None:
-        work.norm_h[step.rows] = dh.square().sum(1)
+        work.norm_h[step.rows] = _norms(dh)
     return dh
+
+
+def _norms(d: Tensor) -> Tensor:
+    """(n, H) -> (n,), in double precision: the square of a float is 0 below 1e-23."""
+    found: Tensor = torch.linalg.vector_norm(d, dim=1, dtype=torch.float64)
+    return found
 
 
 def _cut(work: "Work", step: Step) -> None:
@@ -151,7 +157,7 @@ def lstm_backward(work: "Work") -> None:
             dh, da, dC = _arrive(work, step), work.da[step.rows], work.dC[: step.n]
             dC.addcmul_(dh, to_C[step.lo - rows.start : step.hi - rows.start])
             if work.norm_C is not None:
-                work.norm_C[step.rows] = dC.square().sum(1)
+                work.norm_C[step.rows] = _norms(dC)
             da[:, : 3 * H].view(-1, 3, H).mul_(dC[:, None])
             da[:, 3 * H :].mul_(dh)
             dC.mul_(work.a[step.rows, :H])
@@ -248,7 +254,7 @@ def linear_backward(work: "Work") -> None:
     work.da[:, H:] = dh
     work.dh[: len(begin)] = (dh * f)[begin]
     if work.norm_h is not None:
-        torch.sum(dh.square(), 1, out=work.norm_h)
+        work.norm_h.copy_(_norms(dh))
 
 
 def _grid(x: Tensor, at: tuple[Tensor, Tensor]) -> Tensor:
