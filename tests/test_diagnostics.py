@@ -90,6 +90,15 @@ def test_gate_products_are_those_of_the_steps_still_to_read(cls, gate, engine):
         assert found == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_gates_that_are_closed_give_products_of_nothing(engine):
+    rows = seen(LSTM(3, 4, forget_bias=-60.0), [9, 9, 2], engine=engine)  # in float32 the kernel's f_t is 0
+    found = values(rows, "product", "f")
+    assert found.pop(0) == 1.0
+    assert list(found) == [1, 2, 3, 4, 6, 8]
+    assert all(0 <= product < 1e-20 for product in found.values())
+
+
 def test_saturation_is_the_share_of_units_at_their_ends():
     network = LSTM(3, 4)
     with torch.no_grad():

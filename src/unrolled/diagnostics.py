@@ -99,11 +99,13 @@ def _shares(gate: str, values: Tensor) -> dict[str, float]:
 
 
 def _products(gates: Tensor, r: Tensor, left: Tensor, H: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over units of the product of the gates (n, H) of the `left` (n,) steps still to read, per row."""
-    logs = gates.new_zeros(int(r.max()) + 1, int(left.max()) + 1, H)
-    logs[r, left] = gates.log()
-    through = logs.cumsum(1)[r, left] - gates.log()  # without the row's own gate
-    return through.exp().mean(1).numpy(force=True).astype(float), left.numpy(force=True)
+    """Mean over units of the product of the gates (n, H) of the `left` (n,) steps still to read, per row.
+
+    A gate that is 0 counts as the smallest normal number, which has a logarithm.
+    """
+    logs = gates.new_zeros(int(r.max()) + 1, int(left.max()) + 2, H)
+    logs[r, left + 1] = gates.clamp(min=torch.finfo(gates.dtype).tiny).log()  # a place on: without the row's own gate
+    return logs.cumsum(1)[r, left].exp().mean(1).numpy(force=True).astype(float), left.numpy(force=True)
 
 
 def weights(network: Recurrent) -> Iterator[dict[str, Any]]:
