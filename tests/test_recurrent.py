@@ -1,5 +1,6 @@
 """The recurrent core against the lecture's equations, autograd and torch.nn: at any lengths, in every engine."""
 
+import copy
 import itertools
 import math
 from contextlib import contextmanager
@@ -31,6 +32,9 @@ ENGINES = [
 ]
 LENGTHS = st.lists(st.integers(0, 9), min_size=1, max_size=6)
 
+NEAR = {torch.float64: 1e-12, torch.float32: 3e-5}
+
+each_dtype = pytest.mark.parametrize("dtype", NEAR, ids=str)
 each_network = pytest.mark.parametrize("name", NETWORKS)
 each_engine = pytest.mark.parametrize("engine", ENGINES)
 
@@ -98,7 +102,8 @@ def arguments(network, direction):
 def scalar(outputs, finals):
     """Weighs every output and final state differently."""
     torch.manual_seed(2)
-    return sum((value * torch.randn_like(value)).sum() for value in [outputs, *finals])
+    weights = [torch.randn(value.shape, dtype=torch.float64) for value in [outputs, *finals]]
+    return sum((value * weight).sum() for value, weight in zip([outputs, *finals], weights, strict=True))
 
 
 def assert_near(found, expected, relative):
@@ -120,17 +125,23 @@ def going(chunk):
         scan.CHUNK = usual
 
 
-def check_against_the_equations(network, equation, engine, lengths):
+def check_against_the_equations(network, equation, engine, lengths, dtype=torch.float64):
+    """Outputs, final states and all gradients of an engine in `dtype`, against the equations in float64."""
     x, n, parts = batch(network, lengths)
+    with torch.no_grad():
+        for exact in [x, *parts, *network.parameters()]:
+            exact.copy_(exact.to(dtype))  # the same numbers for both
+    expected, ends = by_the_equations(network, equation, x, n, parts)
     leaves = [x, *parts, *network.parameters()]
+    theirs = torch.autograd.grad(scalar(expected, ends), leaves, allow_unused=True)
+    mine, (x, *parts) = copy.deepcopy(network).to(dtype), [each.detach().to(dtype) for each in (x, *parts)]
+    leaves = [each.requires_grad_() for each in (x, *parts, *mine.parameters())]
     with scan.force(engine):
-        outputs, state = network(x, n, as_state(parts))
+        outputs, state = mine(x, n, as_state(parts))
         finals = list(state) if isinstance(state, tuple) else [state]
         gradients = torch.autograd.grad(scalar(outputs, finals), leaves)
-    expected, ends = by_the_equations(network, equation, x, n, parts)
-    assert_near([outputs, *finals], [expected, *ends], 1e-12)
-    total = scalar(expected, ends)
-    assert_near(gradients, torch.autograd.grad(total, leaves, allow_unused=True), 1e-12)
+    assert_near([outputs, *finals], [expected, *ends], NEAR[dtype])
+    assert_near(gradients, theirs, NEAR[dtype])
 
 
 @each_engine
@@ -151,11 +162,18 @@ def test_outputs_states_and_gradients_are_those_of_the_equations(name, engine, l
 
 @each_engine
 @each_network
-@pytest.mark.parametrize("d_h", [1, 16, 37])
-@pytest.mark.parametrize("lengths", [[1], [1] * 13, [7, 7, 7], list(range(20, 0, -1))])
-def test_every_width_and_batch_size_is_exact(name, engine, d_h, lengths):
+@each_dtype
+@pytest.mark.parametrize(
+    ("d_h", "lengths"),
+    [
+        *itertools.product([1, 16, 37], [[1], [1] * 13, [7, 7, 7], list(range(20, 0, -1))]),
+        (65, [6, 3, 3, 1, 0]),
+        (130, [6, 3, 3, 1, 0]),  # products over more than a block of the kernel's
+    ],
+)
+def test_every_width_and_batch_size_is_exact(name, engine, dtype, d_h, lengths):
     network = made(name, d_h=d_h, bidirectional=True)
-    check_against_the_equations(network, NETWORKS[name][2], engine, lengths)
+    check_against_the_equations(network, NETWORKS[name][2], engine, lengths, dtype)
 
 
 @each_engine
@@ -409,17 +427,69 @@ def test_symbols_give_what_their_vectors_give(name, both, count, threads):
     assert_near(*found, 1e-12)
 
 
-@pytest.mark.skipif(kernel.library() is None, reason="no compiler built the kernel")
-@pytest.mark.parametrize("level", ["any", "avx2", "avx512"])
-@each_network
-def test_every_instruction_set_gives_the_same_numbers(name, level, monkeypatch):
-    usable = {"AVX512": ["any", "avx2", "avx512"], "AVX2": ["any", "avx2"]}
-    if level not in usable.get(torch.backends.cpu.get_cpu_capability(), ["any"]):
-        pytest.skip(f"this processor has no {level}")
-    library = kernel.load(level)
+@pytest.fixture(params=["any", "avx2", "avx512"])
+def level(request, monkeypatch):
+    """Uses the library of one instruction set."""
+    if kernel.library() is None:
+        pytest.skip("no compiler built the kernel")
+    if request.param not in kernel.LEVELS.get(torch.backends.cpu.get_cpu_capability(), ("any",)):
+        pytest.skip(f"this processor has no {request.param}")
+    library = kernel.load(request.param)
     assert library is not None
-    monkeypatch.setattr(kernel, "library", lambda: (level, library))
-    check_against_the_equations(made(name, bidirectional=True), NETWORKS[name][2], "kernel", [9, 4, 0, 1])
+    monkeypatch.setattr(kernel, "library", lambda: (request.param, library))
+
+
+@pytest.mark.usefixtures("level")
+@each_network
+@each_dtype
+@pytest.mark.parametrize("d_h", [5, 130])
+def test_every_instruction_set_gives_the_same_numbers(name, dtype, d_h):
+    network = made(name, d_h=d_h, bidirectional=True)
+    check_against_the_equations(network, NETWORKS[name][2], "kernel", [9, 4, 0, 1], dtype)
+
+
+SPECIAL = [math.inf, -math.inf, math.nan, 0.0, -0.0, 1e-40, -1e-40, 1.4e-45, 1.2e-38, 3.4e38, -3.4e38]
+
+
+def squashed(cls, dtype, **settings):
+    """What a network of 37 units makes of pre-activations a (n, 1), those of all its gates being a: h_1 and gates."""
+    a = torch.cat([torch.linspace(-30, 30, 12001, dtype=torch.float64), torch.tensor(SPECIAL, dtype=torch.float64)])
+    network = cls(1, 37, **settings).to(dtype)
+    with torch.no_grad():
+        for name, weights in network.named_parameters():
+            weights.fill_(1.0 if name.endswith("W_x") else 0.0)
+    network.probes = []
+    with scan.force("kernel"), torch.no_grad():
+        h, _ = network(a.to(dtype)[:, None, None], torch.ones(len(a), dtype=torch.int64))
+    (work,) = network.probes[0].works
+    return a.to(dtype).double()[:, None], h[:, 0], work.a.split(37, 1)
+
+
+@pytest.mark.usefixtures("level")
+@each_dtype
+def test_tanh_and_sigmoid_keep_their_range_and_their_specials(dtype):
+    """Each gate's and each state's numbers over the range where they turn, at its ends and beyond."""
+    near = {"rtol": 0, "atol": 1e-15 if dtype == torch.float64 else 3e-7, "equal_nan": True, "check_dtype": False}
+    a, h, _ = squashed(RNN, dtype)
+    tanh, sigmoid = torch.tanh(a), torch.sigmoid(a)
+    torch.testing.assert_close(
+        h, tanh.expand_as(h), **near | {"rtol": 4e-7, "atol": 1e-44}
+    )  # relative, however small
+    seen = [("tanh", h)]
+    a, h, (f, i, g, o) = squashed(LSTM, dtype, forget_bias=0.0)
+    torch.testing.assert_close(h, (sigmoid * torch.tanh(sigmoid * tanh)).expand_as(h), **near)
+    seen += [("sigmoid", f), ("sigmoid", i), ("tanh", g), ("sigmoid", o), ("h", h)]
+    for own in ({}, {"reset": "after"}):
+        _, h, gates = squashed(GRU, dtype, **own)
+        r, z, n = gates[-3:]
+        torch.testing.assert_close(h, ((1 - sigmoid) * tanh).expand_as(h), **near)
+        seen += [("sigmoid", r), ("sigmoid", z), ("tanh", n), ("h", h)]
+    for kind, found in seen:
+        assert torch.equal(found.isnan(), a.isnan().expand_as(found))
+        assert not (found.abs() > 1).any()
+        assert kind != "sigmoid" or not (found < 0).any()
+        if kind != "h":
+            torch.testing.assert_close(found, (tanh if kind == "tanh" else sigmoid).expand_as(found), **near)
 
 
 def test_without_a_kernel_the_lstm_runs_in_torch_nn_and_the_others_in_pytorch(monkeypatch):
