@@ -1,9 +1,12 @@
 """The recurrent core against the lecture's equations, autograd and torch.nn: at any lengths, in every engine."""
 
 import copy
+import ctypes
 import itertools
 import math
+import re
 from contextlib import contextmanager
+from importlib.machinery import EXTENSION_SUFFIXES
 
 import pytest
 import torch
@@ -490,6 +493,46 @@ def test_tanh_and_sigmoid_keep_their_range_and_their_specials(dtype):
         assert kind != "sigmoid" or not (found < 0).any()
         if kind != "h":
             torch.testing.assert_close(found, (tanh if kind == "tanh" else sigmoid).expand_as(found), **near)
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A folder to install libraries in that are none, in the place of the package's."""
+    monkeypatch.setattr(kernel, "FOLDER", tmp_path)
+    kernel.library.cache_clear()
+    yield tmp_path
+    monkeypatch.undo()
+    kernel.library.cache_clear()
+
+
+def test_a_library_that_cannot_be_loaded_is_as_good_as_none(installed):
+    assert kernel.library() is None
+    assert "no kernel was compiled at installation" in kernel.status()
+    (installed / f"_kernel_any{EXTENSION_SUFFIXES[0]}").write_text("no library")
+    assert kernel.library() is None
+    assert re.search(r"PyTorch; the kernel cannot be loaded: .*_kernel_any.*pip install -e \.", kernel.status())
+    network = made("gru")
+    x, n, _ = batch(network, [2])
+    assert network.engine(x) == "pytorch"
+    assert network(x, n)[0].isfinite().all()
+
+
+def test_a_library_of_another_python_is_not_taken(installed):
+    (installed / "_kernel_any.cpython-27-other.so").write_text("no library")
+    assert kernel.load("any") is None
+
+
+@pytest.mark.skipif(kernel.library() is None, reason="no compiler built the kernel")
+def test_a_library_of_other_sources_is_not_taken(monkeypatch):
+    level, _ = kernel.library()
+    monkeypatch.setattr(kernel, "Job", type("Job", (ctypes.Structure,), {"_fields_": kernel.Job._fields_[1:]}))
+    kernel.library.cache_clear()
+    try:
+        assert kernel.library() is None
+        assert re.search(rf"PyTorch; the installation is stale, _kernel_{level}.*pip install -e \.", kernel.status())
+    finally:
+        monkeypatch.undo()
+        kernel.library.cache_clear()
 
 
 def test_without_a_kernel_the_lstm_runs_in_torch_nn_and_the_others_in_pytorch(monkeypatch):

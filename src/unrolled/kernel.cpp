@@ -217,3 +217,6 @@ template <class T> static void linear_backward(const Job<T>& job) {
 EXPORT(rnn_forward) EXPORT(rnn_backward) EXPORT(lstm_forward) EXPORT(lstm_backward)
 EXPORT(gru_forward) EXPORT(gru_backward) EXPORT(gru_after_forward) EXPORT(gru_after_backward)
 EXPORT(linear_forward) EXPORT(linear_backward)
+
+// What kernel.py compares with its own, lest it hand an older library a job that it misreads.
+extern "C" long kernel_job_size() { return sizeof(Job<float>); }

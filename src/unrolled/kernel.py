@@ -1,20 +1,24 @@
 """The compiled form of the recurrences, kernel.cpp, called through ctypes; absent where nothing could be compiled.
 
 Building is optional and happens at installation (setup.py): one library for each instruction set, of which the one
-that fits this processor is loaded. ctypes lets go of the GIL, so jobs run side by side on Python threads.
+that fits this processor is loaded; one that cannot be used counts as none, and `status` says why. ctypes lets go of
+the GIL, so jobs run side by side on Python threads.
 """
 
+import contextlib
 import ctypes
 import functools
 import itertools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from unrolled.errors import UnrolledError
 from unrolled.packing import Plan
 
 if TYPE_CHECKING:
@@ -27,6 +31,8 @@ STRIDES = ("ld", "ldd")
 SUFFIX = {torch.float32: "float", torch.float64: "double"}
 # torch's own finding of what the processor can do -> the library to load
 LEVELS = {"AVX512": ("avx512", "avx2", "any"), "AVX2": ("avx2", "any")}
+FOLDER = Path(__file__).parent
+REMEDY = "`pip install -e .` in the project's folder"
 
 
 class Job(ctypes.Structure):
@@ -41,26 +47,51 @@ class Job(ctypes.Structure):
 
 @functools.cache
 def library() -> tuple[str, ctypes.CDLL] | None:
-    """The instruction set in use and its library, or None where none was built."""
-    for level in LEVELS.get(torch.backends.cpu.get_cpu_capability(), ("any",)):
-        found = load(level)
-        if found is not None:
-            return level, found
+    """The instruction set in use and its library, or None where there is none that can be used."""
+    for level in _levels():
+        with contextlib.suppress(UnrolledError):
+            if found := load(level):
+                return level, found
     return None
 
 
 def status() -> str:
     """Whether the kernel is in use, and why not, in a few words."""
     found = library()
-    if found is not None:
-        return f"compiled kernel ({found[0]})"
-    return "PyTorch; no kernel was compiled at installation (a C++ compiler makes training several times faster)"
+    return f"compiled kernel ({found[0]})" if found else f"PyTorch; {_lacking()}"
+
+
+def _levels() -> tuple[str, ...]:
+    return LEVELS.get(torch.backends.cpu.get_cpu_capability(), ("any",))
+
+
+def _lacking() -> str:
+    try:
+        for level in _levels():
+            load(level)
+    except UnrolledError as error:
+        return str(error)
+    return "no kernel was compiled at installation (a C++ compiler makes training several times faster)"
 
 
 def load(level: str) -> ctypes.CDLL | None:
-    """The library built for an instruction set, or None."""
-    built = sorted(Path(__file__).parent.glob(f"_kernel_{level}.*so"))
-    return ctypes.CDLL(str(built[0])) if built else None
+    """The library that this Python's installation built for an instruction set, or None.
+
+    Raises:
+        UnrolledError: it is not a library for this machine, or of other sources than this file.
+    """
+    paths = [FOLDER / f"_kernel_{level}{suffix}" for suffix in EXTENSION_SUFFIXES]
+    path = next(filter(Path.is_file, paths), None)
+    if path is None:
+        return None
+    try:
+        found = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise UnrolledError(f"the kernel cannot be loaded: {error}; build it anew: {REMEDY}") from error
+    size = getattr(found, "kernel_job_size", None)
+    if size is None or size() != ctypes.sizeof(Job):
+        raise UnrolledError(f"the installation is stale, {path.name} was built of other sources: {REMEDY}")
+    return found
 
 
 class Walk:
