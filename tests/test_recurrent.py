@@ -550,8 +550,7 @@ def test_without_a_kernel_the_lstm_runs_in_torch_nn_and_the_others_in_pytorch(mo
 
 
 def test_on_a_gpu_cudnn_serves_where_conventions_agree_and_nobody_looks_on():
-    x = torch.zeros(1, 1, 3, device="meta").to("meta")
-    fake = type("Cuda", (), {"device": torch.device("cuda"), "dtype": x.dtype})()
+    fake = scan.Like(torch.device("cuda"))
     assert LSTM(3, 4).engine(fake) == "torch.nn"
     assert GRU(3, 4).engine(fake) == "pytorch"
     assert GRU(3, 4, reset="after").engine(fake) == "torch.nn"

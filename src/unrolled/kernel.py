@@ -58,14 +58,15 @@ def library() -> tuple[str, ctypes.CDLL] | None:
 def status() -> str:
     """Whether the kernel is in use, and why not, in a few words."""
     found = library()
-    return f"compiled kernel ({found[0]})" if found else f"PyTorch; {_lacking()}"
+    return f"compiled kernel ({found[0]})" if found else f"PyTorch; {lacking()}"
 
 
 def _levels() -> tuple[str, ...]:
     return LEVELS.get(torch.backends.cpu.get_cpu_capability(), ("any",))
 
 
-def _lacking() -> str:
+def lacking() -> str:
+    """Why there is no kernel, in a few words."""
     try:
         for level in _levels():
             load(level)

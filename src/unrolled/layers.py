@@ -169,7 +169,7 @@ class Recurrent(nn.Module):
         """As `packed`, without a state: what a `models.Network` asks of every encoder."""
         return self.packed(x, plan, need_state=False)[0]
 
-    def engine(self, x: Tensor, *, free: bool = False) -> str:
+    def engine(self, x: Tensor | scan.Like, *, free: bool = False) -> str:
         """What would compute tensors like x: `kernel`, `pytorch` or `torch.nn`; `free` of states in and out."""
         plain = self.probes is None and not self.window
         return scan.engine(self.cell, x, plain=plain, free=free)

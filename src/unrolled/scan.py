@@ -11,7 +11,7 @@ import functools
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -96,6 +96,13 @@ class Probe:
     works: list[Work] = field(default_factory=list)
 
 
+class Like(NamedTuple):
+    """What of a tensor decides on the engine."""
+
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+
+
 _forced: list[str] = []
 
 
@@ -112,12 +119,12 @@ class force:  # noqa: N801
         _forced.pop()
 
 
-def engine(cell: Recurrence, x: Tensor, *, plain: bool, free: bool) -> str:
+def engine(cell: Recurrence, x: Tensor | Like, *, plain: bool, free: bool) -> str:
     """What is fastest for tensors like x: `kernel`, `pytorch` (stepwise.py) or `torch.nn` (stock.py).
 
     Args:
         cell: the recurrence.
-        x: any tensor of the computation.
+        x: any tensor of the computation, or what one is like.
         plain: full BPTT, and nobody looks on.
         free: the initial state is 0 and the final one is not needed.
     """
