@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from unrolled import inputs, split, train
+from unrolled import inputs, kernel, runs, split, train
 from unrolled import table as tables
 from unrolled.baselines import BASELINES
 from unrolled.baselines import run as run_baseline
@@ -137,6 +137,31 @@ def test_nothing_is_trained_on_folds_that_their_certificate_does_not_admit(mater
     assert not (tmp_path / "run" / "run.json").exists()
     run(folds_sha256=folds_hash(folds))
     assert (tmp_path / "run" / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "says"),
+    [
+        ("lstm", "cpu", "; recurrences by torch.nn; no kernel was compiled at installation"),
+        ("gru", "cpu", "; recurrences by PyTorch; no kernel was compiled at installation"),
+        ("lstm", "cuda", "; recurrences by torch.nn (cuDNN)\n"),
+        ("gru", "cuda", "; recurrences by PyTorch; cuDNN has no counterpart\n"),
+        ("window", "cpu", "0 shortened\n"),
+    ],
+)
+def test_a_run_says_what_computes_its_recurrences(material, tmp_path, monkeypatch, capsys, model, device, says):
+    config = config_of(material, tmp_path, f"model={model}", *QUICK)
+    loaded = runs.load(material / "table.parquet", material / "folds.parquet", 0, config["data"])
+    network = train.build(config, loaded)
+    if kernel.library():
+        train._say_start(config, loaded, network, None)
+        assert ("recurrences by compiled kernel (" in capsys.readouterr().err) == (model != "window")
+    monkeypatch.setattr(kernel, "library", lambda: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: device == "cuda")
+    train._say_start(config, loaded, network, None)
+    said = capsys.readouterr().err
+    assert says in said
+    assert "; resuming" not in said
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(material, tmp_path):

@@ -27,7 +27,7 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from unrolled import gate, handover, kernel, runs, targets
+from unrolled import doctor, gate, handover, runs, targets
 from unrolled.batching import Encoded, following, loader
 from unrolled.cards import AXES
 from unrolled.checkpoints import Checkpoints, Files
@@ -35,6 +35,7 @@ from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
 from unrolled.files import atomic, sha256
 from unrolled.instruments import COLUMNS, Instruments
+from unrolled.layers import Recurrent
 from unrolled.recipe import History, Stopping, Training
 from unrolled.tasks import named
 from unrolled.tracking import Tracker
@@ -145,10 +146,15 @@ def loaders(config: dict[str, Any], material: runs.Material) -> dict[str, Any]:
     return found
 
 
+def device() -> str:
+    """Where networks are trained: on CUDA or the CPU; not on MPS, which has no double precision."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def _trainer(recipe: dict[str, Any], callbacks: list[Callback]) -> L.Trainer:
     return L.Trainer(
         max_epochs=recipe["max_epochs"],
-        accelerator="cuda" if torch.cuda.is_available() else "cpu",  # not MPS: it has no double precision
+        accelerator=device(),
         devices=1,
         precision=recipe["precision"],
         benchmark=False,  # deterministic, with `repeatable`
@@ -229,11 +235,12 @@ def _why_stopped(training: Training, history: History) -> str:
 
 
 def _say_start(config: dict[str, Any], material: runs.Material, network: nn.Module, last: Path | None) -> None:
-    n = {name: len(part) for name, part in material.parts.items()}
+    n, encoder = {name: len(part) for name, part in material.parts.items()}, getattr(network, "encoder", None)
+    by = f"; recurrences by {doctor.computing(encoder, device())}" if isinstance(encoder, Recurrent) else ""
     print(
         f"{config['model']['title']}: {trained_parameters(network):,} parameters; {n['train']} sequences to train, "
-        f"{n['validation']} to validate, {n['test']} to test; {material.n_shortened} shortened"
-        f"; recurrences by {kernel.status()}" + (f"; resuming from {last}" if last else ""),
+        f"{n['validation']} to validate, {n['test']} to test; {material.n_shortened} shortened{by}"
+        + (f"; resuming from {last}" if last else ""),
         file=sys.stderr,
     )
 
