@@ -28,6 +28,8 @@ SHARED = ROOT.parent / "shared" / "data"
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 RUN = "results/demo/runs/demo/random/lstm/fold0-seed0"
 
+KERNEL = ("kernel.cpp", "kernel_products.h", "kernel_walk.h")
+
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 
@@ -194,6 +196,12 @@ def test_another_training_setting_retrains_the_networks_but_not_the_baselines(mi
     jobs = planned(mine)
     assert jobs["train"] == 6
     assert "baseline" not in jobs
+
+
+def test_every_source_of_the_kernel_is_an_input_of_training():
+    rule = (ROOT / "workflow/rules/train.smk").read_text().partition("rule baseline:")[0]
+    sources = {path.name.removesuffix(".py") for path in (ROOT / "src/unrolled").glob("kernel*.*")}
+    assert set(re.findall(r'"(kernel[\w.]*)"', rule)) == sources == {"kernel", *KERNEL}
 
 
 def test_a_homology_split_leaks_nothing_and_the_others_say_how_much(finished):

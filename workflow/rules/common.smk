@@ -81,9 +81,9 @@ def models_of(kind):
     return [name for name, card in CARDS["model"].items() if card["kind"] == kind]
 
 
-def code(*modules):
-    """Modules whose edits make a result stale: Snakemake does not look inside an imported package."""
-    return [str(SOURCE / f"{module}.py") for module in modules]
+def code(*names):
+    """Modules, and other sources by file name, whose edits make a result stale: Snakemake looks in no package."""
+    return [str(SOURCE / (name if "." in name else f"{name}.py")) for name in names]
 
 
 def from_runs(name):
