@@ -20,7 +20,7 @@ from unrolled.scan import Work
 # Distances are averaged within [EDGES[i], EDGES[i + 1]).
 EDGES = np.unique([0, *(round(2 ** (k / 2)) for k in range(36))])
 SEQUENCES = 8  # the longest of a batch, whose gate products are followed
-EVERY = 4  # of the rows of a batch, one is looked at for saturation
+EVERY = 7  # of the rows of a batch, one is looked at for saturation: no usual batch size has such a factor
 LOW, HIGH = 0.05, 0.95
 
 Key = tuple[int, str, str, str]  # layer, direction, quantity, gate
