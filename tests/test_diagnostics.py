@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from test_recurrent import arguments
 from unrolled import cells, diagnostics, kernel, scan
 from unrolled.recipe import keeps_clipping
 from unrolled.recurrent import GRU, LSTM, RNN, MinGRU, MinLSTM
@@ -35,28 +36,37 @@ def values(rows: pd.DataFrame, quantity: str, gate: str, direction: str = "forwa
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_gradients_through_time_are_those_of_autograd(engine):
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize(
+    ("cls", "own", "equation"),
+    [
+        (RNN, {}, cells.rnn),
+        (LSTM, {}, cells.lstm),
+        (GRU, {}, cells.gru),
+        (GRU, {"reset": "after"}, cells.gru_after),
+        (MinGRU, {}, cells.min_gru),
+    ],
+)
+def test_gradients_through_time_are_those_of_autograd(cls, own, equation, both, engine):
     torch.manual_seed(0)
-    network = LSTM(3, 5).double()
-    rows = seen(network, [6], engine=engine)
+    network = cls(3, 5, bidirectional=both, **own).double()
+    rows = seen(network, [6], engine=engine, weigh=lambda h: (h[:, :, 0] + h[:, :, -1]).sum())
     torch.manual_seed(1)
     x = torch.randn(1, 6, 3, dtype=torch.float64)
-    direction = network.stack[0][0]
-    weights = []
-    for gate in network.gates:
-        W = torch.cat([network.block(direction.W_h, gate), network.block(direction.W_x, gate)], 1)
-        weights += [W, network.block(direction.b, gate)]
-    h = C = torch.zeros(1, 5, dtype=torch.float64)
-    states = []
-    for x_t in x.unbind(1):
-        h, C = cells.lstm(x_t, h, C, *weights)
-        states.append((h, C))
-    hs, Cs = zip(*states, strict=True)
-    total = torch.cat(hs)[:, 0].sum()
-    for gate, states_of in (("h", hs), ("C", Cs)):
-        norms = [g.norm().item() for g in torch.autograd.grad(total, states_of, retain_graph=True)]
-        expected = {d: norms[5 - d] for d in (0, 1, 2, 3)} | {4: math.hypot(norms[1], norms[0]) / 2**0.5}
-        assert values(rows, "gradient", gate) == pytest.approx(expected, rel=1e-12)
+    for d, direction in enumerate(network.each()):
+        weights, states = arguments(network, direction), []
+        state = [torch.zeros(1, 5, dtype=torch.float64)] * (1 + network.cell.cell)
+        for x_t in (x.flip(1) if d else x).unbind(1):
+            after = equation(x_t, *state, *weights)
+            state = list(after) if isinstance(after, tuple) else [after]
+            states.append(state)
+        h = torch.cat([state[0] for state in states])
+        total = (h[:, [0, -1]] if not both else h[:, -d]).sum()  # the first of all units, and the last
+        for gate, states_of in zip("hC", zip(*states, strict=True), strict=False):
+            norms = [g.norm().item() for g in torch.autograd.grad(total, states_of, retain_graph=True)]
+            expected = {i: norms[5 - i] for i in (0, 1, 2, 3)} | {4: math.hypot(norms[1], norms[0]) / 2**0.5}
+            found = values(rows, "gradient", gate, "backward" if d else "forward")
+            assert found == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -110,6 +120,22 @@ def test_saturation_is_the_share_of_units_at_their_ends():
     assert values(rows, "saturated", "C") == {0: 1.0}
     assert values(rows, "low", "o") == values(rows, "high", "o") == {0: 0.0}
     assert values(rows, "product", "f")[4] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("B", [1, 2, 4, 8, 20, 32, 64])
+def test_saturation_is_looked_for_in_every_sequence(B):
+    """Whatever the batch's size: one saturated sequence in B counts 1 / B."""
+    network = RNN(1, 3)
+    with torch.no_grad():
+        network.stack[0][0].W_x.fill_(1.0)
+    for b in (0, B - 1):
+        x = torch.zeros(B, 70, 1)
+        x[b] = 100.0
+        network.probes = []
+        network(x, torch.full((B,), 70))[0].sum().backward()
+        tally = diagnostics.Tally()
+        diagnostics.look(network, tally)
+        assert values(pd.DataFrame(tally.rows()), "saturated", "h")[0] == pytest.approx(1 / B, rel=1e-5)
 
 
 @pytest.mark.parametrize("cls", [RNN, LSTM, GRU])
