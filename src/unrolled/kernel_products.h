@@ -25,14 +25,16 @@ template <class T> struct Vector {
 
 // ---- Functions -----------------------------------------------------------------------------------------------------
 
-// x P(x^2) / Q(x^2): within 2e-8 of tanh x (relative), fitted up to 9, where tanh rounds to 1. NaN stays NaN.
+// x P(x^2) / Q(x^2): within 2e-8 of tanh x (relative), fitted up to 9, where tanh rounds to 1. NaN stays NaN, and what
+// rounding put beyond 1 comes back to it: else a gate could be negative.
 INLINE float tanh_(float x) {
     x = x > 9.0f ? 9.0f : x;
     x = x < -9.0f ? -9.0f : x;
     const float s = x * x;
     const float p = (((1.33534156e-08f * s + 2.06081855e-05f) * s + 3.49553451e-03f) * s + 1.33809811e-01f) * s + 1.0f;
     const float q = (((7.77604788e-07f * s + 3.28554634e-04f) * s + 2.58767799e-02f) * s + 4.67142968e-01f) * s + 1.0f;
-    return x * p / q;
+    const float y = x * p / q;
+    return y > 1.0f ? 1.0f : y < -1.0f ? -1.0f : y;
 }
 INLINE float sigmoid(float x) { return 0.5f + 0.5f * tanh_(0.5f * x); }
 INLINE double tanh_(double x) { return std::tanh(x); }
