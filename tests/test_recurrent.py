@@ -583,6 +583,15 @@ def test_a_library_of_another_python_is_not_taken(installed):
     assert kernel.load("any") is None
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("n", [0, 1, 40])
+def test_sums_of_rows_are_those_of_index_add(dtype, n):
+    wide, index = torch.randn(n, 12).to(dtype), torch.randint(0, 3, (n,))
+    for x in (wide, wide[:, 2:9], wide[:, ::2]):
+        expected = torch.zeros(4, x.shape[1], dtype=dtype).index_add(0, index, x)
+        assert torch.equal(kernel.sums(x, index, 4), expected)
+
+
 @pytest.mark.skipif(kernel.library() is None, reason="no compiler built the kernel")
 def test_a_library_of_other_sources_is_not_taken(monkeypatch):
     level, _ = kernel.library()

@@ -218,5 +218,20 @@ EXPORT(rnn_forward) EXPORT(rnn_backward) EXPORT(lstm_forward) EXPORT(lstm_backwa
 EXPORT(gru_forward) EXPORT(gru_backward) EXPORT(gru_after_forward) EXPORT(gru_after_backward)
 EXPORT(linear_forward) EXPORT(linear_backward)
 
+// y (., H) += x (n, H), `ld` apart: each row to that of its index, in their order
+template <class T> static void add_rows(const long* index, const T* x, long n, long ld, long H, T* y) {
+    for (long r = 0; r < n; r++) {
+        const T* from = x + r * ld;
+        T* to = y + index[r] * H;
+        EACH to[j] += from[j];
+    }
+}
+extern "C" void add_rows_float(const long* index, const float* x, long n, long ld, long H, float* y) {
+    add_rows(index, x, n, ld, H, y);
+}
+extern "C" void add_rows_double(const long* index, const double* x, long n, long ld, long H, double* y) {
+    add_rows(index, x, n, ld, H, y);
+}
+
 // What kernel.py compares with its own, lest it hand an older library a job that it misreads.
 extern "C" long kernel_job_size() { return sizeof(Job<float>); }

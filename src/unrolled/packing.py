@@ -30,7 +30,9 @@ class Plan:
         t, r = (torch.arange(steps, device=lengths.device)[:, None] < sorted_).nonzero(as_tuple=True)
         active = torch.bincount(t, minlength=steps)
         first = torch.cat([active.new_zeros(1), active.cumsum(0)])
-        return cls(sorted_, order, first, order[r] * T + t, T)
+        plan = cls(sorted_, order, first, order[r] * T + t, T)
+        vars(plan).update(t=t, r=r)  # found already
+        return plan
 
     @property
     def N(self) -> int:

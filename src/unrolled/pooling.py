@@ -5,7 +5,9 @@ All work on packed sequences, y (N, d) with their plan, and give (B, d) in the b
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
+from unrolled import kernel
 from unrolled.packing import Plan, pack, unpack
 
 
@@ -73,9 +75,22 @@ class Attention(nn.Module):
 POOLINGS: dict[str, type[nn.Module]] = {"mean": Mean, "last": Last, "max": Max, "attention": Attention}
 
 
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, y: Tensor, sequence: Tensor, B: int) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(sequence)
+        return kernel.sums(y, sequence, B)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[no-untyped-def]
+        return grad.index_select(0, *ctx.saved_tensors), None, None
+
+
 def _sum(y: Tensor, plan: Plan) -> Tensor:
     """(N, d) -> (B, d)"""
-    return y.new_zeros(plan.B, y.shape[1]).index_add(0, plan.sequence, y)
+    total: Tensor = _Sum.apply(y, plan.sequence, plan.B)  # type: ignore[no-untyped-call]
+    return total
 
 
 def _padding(lengths: Tensor, T: int) -> Tensor:

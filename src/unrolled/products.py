@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from unrolled import kernel
+
 if TYPE_CHECKING:
     from unrolled.scan import Recurrence, Work
 
@@ -53,7 +55,7 @@ class Symbols:
 
     def add(self, rows: slice, da: Tensor) -> None:
         """Add dL/da (n, . * H) of some rows."""
-        self.da += torch.ops.aten.embedding_dense_backward(da, self.symbols[rows], len(self.e), -1, False)
+        self.da += kernel.sums(da, self.symbols[rows], len(self.e))
 
     def gradients(self) -> tuple[Tensor, Tensor, Tensor]:
         """dL/de (V, d_in), dL/dW_x and dL/db."""
