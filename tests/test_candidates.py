@@ -53,7 +53,7 @@ def test_a_fold_full_of_relatives_does_not_hide_those_in_another():
 
 def test_a_list_that_ends_in_neighbours_is_made_again_longer(monkeypatch):
     monkeypatch.setattr(candidates, "MOST", 20)
-    monkeypatch.setattr(candidates, "MOST_SENSITIVE", 5.7)
+    monkeypatch.setattr(neighbours, "SEARCH", 0)
     sequences, definition = [*crowd(20), *unrelated(10, length=200, seed=1)], DEFINITIONS["local80"]
     every = neighbours.neighbours(sequences, definition, 0.3, budget=1e9)
     assert len(every.pairs) == 40 * 39 / 2

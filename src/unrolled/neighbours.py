@@ -2,9 +2,9 @@
 
 While it is affordable, every pair is either proved to lie below the threshold (`bounds`) or aligned. Beyond that, so
 is every pair with a sequence up to some length, since short sequences reach a threshold by chance, where no search
-looks; for the others two searches of MMseqs2 propose pairs, and those are aligned: its most sensitive one, and with
-other seeds the one that an audit of the folds will make, whose findings would come too late there. A nominal cost
-decides, not the clock, so it is decided alike on every machine.
+looks; for the others two searches of MMseqs2 propose pairs, and those are aligned: the most sensitive one that
+`SEARCH` pays for, and with other seeds the one that an audit of the folds will make, whose findings would come too
+late there. A nominal cost decides, not the clock, so it is decided alike on every machine.
 
 A search lists so many candidates of a sequence and no more. Where a large family fills such a list to its end, the
 list is made again, longer.
@@ -30,7 +30,8 @@ from unrolled.progress import meter
 # Of one core, nominal: cells of the bounds' score tables, with the time to align the pairs that these leave in doubt.
 # All proteins of DeepLoc 2.0: 4.3e12 cells in 82 minutes of a core, and 44 to align.
 CELLS_PER_SECOND = 0.6e9
-BUDGET = 3600.0  # core-seconds
+BUDGET = 2400.0  # core-seconds
+SEARCH = 600.0  # core-seconds of the search that is not the audit's
 AUDIT = 1200.0  # seconds: the default of `unrolled certify`
 LONGEST = 16 * candidates.MOST  # candidates of one sequence, where so many are neighbours
 # Unlike those of an audit's search: what one misses, two may see.
@@ -95,7 +96,8 @@ def neighbours(
 
     nucleotide = "dna" in definition.kinds
     options: dict[str, Any] = {"both_strands": both_strands, "threads": threads}
-    searches = _searches(nucleotide, sensitivity(sequences, audit), options)
+    sensitive = candidates.affordable(sequences, SEARCH, 1), sensitivity(sequences, audit)
+    searches = _searches(nucleotide, *sensitive, options)
     searching = sum(candidates.seconds(sequences, each["sensitivity"], 1) for each in searches)
     shorter = math.inf if cost(math.inf) <= budget else _affordable(sequences, cost, budget)
     say(_plan(total, cost(math.inf), budget, shorter, cost(shorter), searching))
@@ -122,13 +124,10 @@ class Aligned(NamedTuple):
     identity: NDArray[np.float32]  # (P,)
 
 
-def _searches(nucleotide: bool, audits: float, options: dict[str, Any]) -> list[dict[str, Any]]:
-    """Options of two searches: one with seeds of its own, and that of an audit of sensitivity `audits`."""
-    own = {
-        "sensitivity": candidates.MOST_SENSITIVE,
-        "settings": OTHER_SEEDS["nucleotide" if nucleotide else "protein"],
-    }
-    return [options | {"nucleotide": nucleotide} | each for each in (own, {"sensitivity": audits})]
+def _searches(nucleotide: bool, own: float, audits: float, options: dict[str, Any]) -> list[dict[str, Any]]:
+    """Options of two searches of these sensitivities: one with seeds of its own, and that of an audit."""
+    seeds = {"sensitivity": own, "settings": OTHER_SEEDS["nucleotide" if nucleotide else "protein"]}
+    return [options | {"nucleotide": nucleotide} | each for each in (seeds, {"sensitivity": audits})]
 
 
 def _sought(

@@ -35,7 +35,7 @@ class Request:
     single_stranded: bool = False
     multilabel: bool = False
     removal: float = 0.05
-    budget: float = BUDGET  # core-seconds of the neighbours; seconds of the audit are a sixth
+    budget: float = BUDGET  # core-seconds of the neighbours; seconds of the audit are a quarter
     seed: int = 0
     threads: int = 1
 
@@ -72,7 +72,7 @@ def split(
         terms.threshold,
         both_strands=terms.both_strands,
         budget=request.budget,
-        audit=request.budget / 6,
+        audit=request.budget / 4,
         threads=request.threads,
         say=say,
     )
@@ -95,7 +95,7 @@ def split(
     certificate, _ = audit.certify(
         audit.folded(frame, made.kept),
         terms,
-        budget=request.budget / 6,
+        budget=request.budget / 4,
         threads=request.threads,
         seed=request.seed,
         progress=meter("certify: pairs"),

@@ -112,7 +112,7 @@ def audit(
 @click.option(
     "--removal", default=0.05, show_default=True, type=click.FloatRange(0, 1), help="Share at most removed."
 )
-@click.option("--minutes", default=60.0, show_default=True, type=click.FloatRange(0), help="Budget, of one core.")
+@click.option("--minutes", default=40.0, show_default=True, type=click.FloatRange(0), help="Budget, of one core.")
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--out", required=True, type=FOLDER, help="Folder for folds.csv, removed.csv and certificate.json.")
