@@ -201,6 +201,7 @@ def growth() -> list[dict]:
     Every step is a process of its own; memory is the most that it and MMseqs2 below it held together.
     """
     data = Data.load("deeploc2")
+    _grown(data, 50)  # compiles loops, once a machine
     rows = [_grown(data, n) for n in (500, 1000, 2000, 4000, 8000, 16000)]
     fitted: dict[str, Any] = {"N": "exponent"}
     for column in list(rows[0])[1:]:

@@ -104,6 +104,7 @@ def sums(x: torch.Tensor, index: torch.Tensor, n: int) -> torch.Tensor:
     found, total = library(), x.new_zeros(n, x.shape[1])
     if found is None or x.device.type != "cpu" or x.dtype not in SUFFIX:
         return total.index_add_(0, index, x)
+    assert index.dtype == torch.int64, "the kernel would read beyond the index"
     x, index = x if x.stride(1) == 1 else x.contiguous(), index.contiguous()
     add = getattr(found[1], f"add_rows_{SUFFIX[x.dtype]}")
     add.restype, add.argtypes = None, ADDING
