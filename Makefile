@@ -59,8 +59,8 @@ picture: demo ## Take the README's picture of the report anew (needs chromium)
 	@chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1280,1500 \
 		--screenshot=docs/report.png "file://$(CURDIR)/results/demo/report.html"
 
-bench: $(READY) ## Measure the recurrent core, as ratios (on an idle machine; about ten minutes)
-	@$(BIN)/python benchmarks/recurrent.py --docs docs/speed.md
+bench: $(READY) ## Measure the recurrent core, as ratios (idle machine, ten minutes; SECTIONS=cells: two)
+	@$(BIN)/python benchmarks/recurrent.py $(SECTIONS) --docs docs/speed.md
 
 bench-split: $(READY) ## Measure what splits leak and cost on real data (about two hours; SECTIONS=netgpi: minutes)
 	@$(BIN)/python benchmarks/splits.py $(SECTIONS) --docs docs/splits.md

@@ -112,7 +112,9 @@ class History(Callback):
 
     def __init__(self, n_tokens: int, tracker: Tracker):
         self.n_tokens, self.rows = n_tokens, list[dict[str, float]]()
-        self.started = self.trained = 0.0  # when the epoch began, and when its last training step had been made
+        # When the epoch began, with all that the one before left to do (checkpoint, instruments, log), and when its
+        # last training step had been made.
+        self.started = self.trained = 0.0
         self.elapsed = 0.0  # seconds that an interrupted run had spent on the epoch
         self.norms: list[list[float]] = []  # of each epoch, of each step, before clipping
         self.tracker = tracker
@@ -126,11 +128,7 @@ class History(Callback):
             self.tracker.recall(row, step=int(row["epoch"]))
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # Lightning skips on_train_epoch_start of an epoch that is gone on with.
         self.started = time.perf_counter() - self.elapsed
-
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.started = time.perf_counter()
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.trained = time.perf_counter()
@@ -139,9 +137,10 @@ class History(Callback):
         assert isinstance(pl_module, Training)
         norms = np.array(pl_module.norms)
         logged = trainer.callback_metrics
+        ended = time.perf_counter()
         row = {
             "epoch": trainer.current_epoch,
-            "seconds": round(time.perf_counter() - self.started, 3),
+            "seconds": round(ended - self.started, 3),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "train_loss": pl_module.mean("train_loss"),
             "val_loss": float(logged["val_loss"]),
@@ -154,7 +153,7 @@ class History(Callback):
         }
         self.rows.append(row)
         self.norms.append(pl_module.norms)
-        self.started = time.perf_counter()
+        self.started = ended
         print(_line(row, pl_module.recipe["max_epochs"]), file=sys.stderr, flush=True)
         if keeps_clipping([r["clipped_share"] for r in self.rows], pl_module.recipe["clip_norm"]):
             print(f"warning: {CLIPPING}", file=sys.stderr, flush=True)
