@@ -85,6 +85,18 @@ def test_one_clique_is_not_broken_beyond_the_budget():
     assert crossing(edges, found.fold) == 0
 
 
+@pytest.mark.parametrize(("budget", "enough"), [(7, False), (9, True), (12, True)])
+def test_no_evenness_is_worth_a_removal_beyond_the_budget(budget, enough):
+    """Five cliques of 30 that nine hubs join: even folds take all nine, and no more."""
+    cliques, hubs = np.repeat(np.arange(5), 30), range(150, 159)
+    edges = [(a, b) for a, b in itertools.combinations(range(150), 2) if cliques[a] == cliques[b]]
+    edges += [(30 * clique + hub - 150, hub) for hub in hubs for clique in range(5)]
+    found = partition(np.array(edges), np.ones((159, 1)), 5, budget=budget)
+    assert crossing(np.array(edges), found.fold) == 0
+    assert len(found.removed) == (9 if enough else 0)
+    assert found.evenness.within(Tolerance()) == enough
+
+
 def test_classes_are_even_although_families_are_of_one_class():
     rng = np.random.default_rng(0)
     sizes = rng.integers(1, 12, 300)

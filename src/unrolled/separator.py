@@ -39,7 +39,7 @@ class Limits(NamedTuple):
     least: Floats  # (1 + K,)
     filler: Floats  # (1 + K,) what small components add later, to any fold
     weight: Floats  # (1 + K,) removals that one sequence too many or too few is worth
-    budget: float  # removals beyond it cost 100 each
+    budget: float  # removals beyond it cost 100 each on the way, and no answer has more
 
 
 class State(NamedTuple):
@@ -197,11 +197,15 @@ def _cover(net: Graph, state: State, log: Log, cluster: Ints, todo: Ints, seen: 
 
 @compiled
 def _worst(state: State, candidates: Ints) -> int:
-    worst, most = -1, 0
+    """Who has the most crossing edges, then the fewest others; then the first. -1 if none has any."""
+    worst, most, fewest = -1, 1, 0
     for v in candidates:
         crossing = _crossing(state, v)
-        if crossing > most or (crossing == most and most > 0 and v < worst):
-            worst, most = v, crossing
+        if crossing < most:
+            continue
+        others = state.nearby[v, state.fold[v]]
+        if crossing > most or worst < 0 or others < fewest or (others == fewest and v < worst):
+            worst, most, fewest = v, crossing, others
     return worst
 
 
@@ -304,7 +308,7 @@ def _anneal(
                     energy += change
                     here = fold if here >= 0 else here
                     whole = _energy(state, limits, 1.0)
-                    if whole < least - 1e-9:
+                    if whole < least - 1e-9 and state.removed[0] <= limits.budget:
                         best[:] = state.fold
                         least = whole
                 else:
