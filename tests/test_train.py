@@ -337,6 +337,20 @@ def test_unknown_positions_are_not_learned():
     assert float(nothing) == objective.weight(targets[1:]) == float(objective.accuracy(outputs[1:], targets[1:])) == 0
 
 
+@pytest.mark.parametrize(("part", "fold"), [("test", 0), ("validation", 1)])
+def test_a_part_without_a_single_label_is_refused_before_training(tmp_path, part, fold):
+    table = simulate(n=40, families=20, seed=0)
+    table["target"] = table["sequence"].map(buried)
+    write_material(tmp_path, table, "labelling")
+    where = pd.read_parquet(tmp_path / "folds.parquet").set_index("id")["fold"].reindex(table["id"]).to_numpy()
+    table["target"] = np.where(where == fold, table["sequence"].str.len().map(lambda n: "-" * n), table["target"])
+    tables.write(tmp_path / "table.parquet", table)
+    with pytest.raises(UnrolledError, match=f"fold 0 leaves the {part} part without a single label"):
+        runs.load(
+            tmp_path / "table.parquet", tmp_path / "folds.parquet", 0, {"task": "labelling", "alphabet": "protein"}
+        )
+
+
 def test_long_sequences_keep_both_ends_and_are_counted(material, tmp_path):
     out = trained(material, tmp_path / "run", "data.max_length=50", "train.max_epochs=1")
     lengths = tables.read(material / "table.parquet")["sequence"].str.len()

@@ -80,7 +80,8 @@ def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
     Sequences beyond the card's `max_length` are shortened (`table.shorten`) and counted.
 
     Raises:
-        UnrolledError: the folds belong to another table, or the training part holds nothing to tell apart.
+        UnrolledError: the folds belong to another table, the training part holds nothing to tell apart, or validation
+            or test no label at all.
     """
     sequences, placed = tables.read(table), read_parquet(folds)
     lost = sequences["id"][~sequences["id"].isin(placed["id"])]
@@ -100,6 +101,9 @@ def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
     parts = {name: _part(frame[part_of == name], classes, task, shorten) for name in PARTS}
     if not task.learnable(parts["train"].targets):
         raise UnrolledError(f"{folds}: fold {fold} leaves fewer than two {task.values_are} to train on")
+    for name in PARTS[1:]:
+        if classes and not task.classes(parts[name].targets):
+            raise UnrolledError(f"{folds}: fold {fold} leaves the {name} part without a single label")
     numbers = parts["train"].y if task.name == "regression" else None
     scale = None if numbers is None else Scale(float(numbers.mean()), float(numbers.std()))
     reading, longest_answer = kind.fit(parts["train"].sequences), task.longest(parts["train"].targets)
