@@ -30,7 +30,10 @@ from unrolled.progress import meter
 # Of one core, nominal: cells of the bounds' score tables, with the time to align the pairs that these leave in doubt.
 # All proteins of DeepLoc 2.0: 4.3e12 cells in 82 minutes of a core, and 44 to align.
 CELLS_PER_SECOND = 0.6e9
+ALIGNING, DOUBTFUL = 44 / (82 + 44), 0.023  # share of that time for alignments, and of the pairs that these were
+SAMPLE = 128  # sequences whose pairs say how many are in doubt here
 BUDGET = 2400.0  # core-seconds
+SHORT = 0.5  # share of it for pairs of short sequences, where it does not suffice for all: searches come on top
 SEARCH = 600.0  # core-seconds of the search that is not the audit's
 AUDIT = 1200.0  # seconds: the default of `unrolled certify`
 LONGEST = 16 * candidates.MOST  # candidates of one sequence, where so many are neighbours
@@ -49,6 +52,7 @@ class Neighbours:
     total: int  # pairs in all
     cut: int  # sequences with neighbours to the end of the longest list of candidates: there may be more of them
     mmseqs: str | None  # its version, where it was asked
+    least: float = 0.0  # score for each letter of the shorter sequence below which a proposal was not aligned
 
     @property
     def exhaustive(self) -> bool:
@@ -61,7 +65,8 @@ class Neighbours:
         if self.exhaustive:
             below = self.total - self.aligned
             return f"exhaustive: {below:,} pairs proved below the threshold by score bounds, {self.aligned:,} aligned"
-        searches = "two searches of MMseqs2, one of them also the audit's"
+        least = f", but for proposals that score below {self.least:g} a letter" if self.least else ""
+        searches = f"all that two searches of MMseqs2 propose, one of them also the audit's{least}"
         short = f"every pair with a sequence of at most {self.shorter:,.0f} letters proved below or aligned, and "
         cut = f"; of {self.cut:,} sequences the best {LONGEST:,} candidates alone" if self.cut else ""
         return f"{short if self.shorter else ''}{searches}: {self.aligned:,} of {self.total:,} pairs aligned{cut}"
@@ -82,24 +87,29 @@ def neighbours(
 
     Args:
         sequences: N of them, in an order of their own: rows name them.
-        budget: nominal core-seconds of proofs and alignments; where they do not suffice for all pairs, searches come
-            on top.
+        budget: nominal core-seconds of proofs and alignments; where they do not suffice for all pairs, `SHORT` of
+            them go to those of short sequences, and searches come on top.
         audit: `budget` of the audit to come: it decides how sensitive its search is, which is then made here first.
         say: told what will be done and what it will cost, before it is done.
     """
     total = len(sequences) * (len(sequences) - 1) // 2
     parts = [DEFINITIONS[name] for name in definition.parts] or [definition]
 
-    def cost(shorter: float) -> float:  # core-seconds
+    def nominal(shorter: float) -> float:  # core-seconds
         each = (bounds.cells(sequences, p, threshold, both_strands=both_strands, shorter=shorter) for p in parts)
         return sum(each) / CELLS_PER_SECOND
 
     nucleotide = "dna" in definition.kinds
     options: dict[str, Any] = {"both_strands": both_strands, "threads": threads}
+    times = _times(sequences, parts, threshold, options) if 0 < budget / 50 < nominal(math.inf) else 1.0
+
+    def cost(shorter: float) -> float:
+        return times * nominal(shorter)
+
     sensitive = candidates.affordable(sequences, SEARCH, 1), sensitivity(sequences, audit)
     searches = _searches(nucleotide, *sensitive, options)
     searching = sum(candidates.seconds(sequences, each["sensitivity"], 1) for each in searches)
-    shorter = math.inf if cost(math.inf) <= budget else _affordable(sequences, cost, budget)
+    shorter = math.inf if cost(math.inf) <= budget else _affordable(sequences, cost, SHORT * budget)
     say(_plan(total, cost(math.inf), budget, shorter, cost(shorter), searching))
 
     def aligned(pairs: NDArray[np.int64]) -> Aligned:
@@ -108,13 +118,14 @@ def neighbours(
         return Aligned(pairs, identities(sequences, sequences, pairs, definition, progress=progress, **options))
 
     proposed = [_doubts(sequences, part, threshold, shorter, options) for part in parts] if shorter else []
+    least = 0.0 if nucleotide or math.isinf(shorter) else candidates.scored(threshold)
     if math.isinf(shorter):
         found, cut = aligned(np.unique(np.concatenate(proposed), axis=0)), 0
     else:
-        found, cut = _sought(sequences, searches, proposed, shorter, threshold, aligned)
+        found, cut = _sought(sequences, searches, proposed, shorter, threshold, least, aligned)
     edge = found.identity >= np.float32(threshold)
     mmseqs = None if math.isinf(shorter) else homology.version()
-    return Neighbours(found.pairs[edge], found.identity[edge], shorter, len(found.pairs), total, cut, mmseqs)
+    return Neighbours(found.pairs[edge], found.identity[edge], shorter, len(found.pairs), total, cut, mmseqs, least)
 
 
 class Aligned(NamedTuple):
@@ -136,6 +147,7 @@ def _sought(
     proposed: list[NDArray[np.int64]],
     shorter: float,
     threshold: float,
+    least: float,
     aligned: Callable[[NDArray[np.int64]], Aligned],
 ) -> tuple[Aligned, int]:
     """`proposed` and what the searches find of sequences longer than `shorter`, aligned.
@@ -144,8 +156,6 @@ def _sought(
     four times as long, up to `LONGEST`; how many were too short even then is the second answer.
     """
     rows, lengths = np.arange(len(sequences)), np.array([len(s) for s in sequences])
-    nucleotide = searches[0]["nucleotide"]
-    least = 0.0 if nucleotide else candidates.scored(threshold)
     queries, most, known = rows, candidates.MOST, Aligned(np.empty((0, 2), np.int64), np.empty(0, np.float32))
     while len(queries) and most <= LONGEST:
         lists = [candidates.search(sequences, queries, rows, most=most, **each) for each in searches]
@@ -162,6 +172,17 @@ def _sought(
         queries, most, proposed = np.unique(ends["query"][reached]), 4 * most, []
     order = np.lexsort(known.pairs.T[::-1])
     return Aligned(known.pairs[order], known.identity[order]), len(queries)
+
+
+def _times(sequences: Sequence[str], parts: list[Definition], threshold: float, options: dict[str, Any]) -> float:
+    """How many times the usual the bounds of a pair cost with its alignment, by how many of a sample are in doubt.
+
+    A threshold so low that bounds rule hardly anything out leaves all pairs to be aligned.
+    """
+    some = sequences[:: -(-len(sequences) // SAMPLE)]
+    doubtful = sum(len(bounds.doubts(some, part, threshold, **options)) for part in parts)
+    share = doubtful / (len(parts) * max(1, len(some) * (len(some) - 1) // 2))
+    return max(1.0, 1 - ALIGNING + ALIGNING * share / DOUBTFUL)
 
 
 def _affordable(sequences: Sequence[str], cost: Callable[[float], float], budget: float) -> float:
