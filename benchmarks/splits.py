@@ -85,7 +85,7 @@ class Data:
         multilabel = self.card["task"] == "multilabel"
         asked = own.Request(folds=K, threads=THREADS, multilabel=multilabel, **request)
         started = time.perf_counter()
-        frame = self.table.rename(columns={"target": "label"})
+        frame = self.table.rename(columns={"target": "label"}).sort_values("id", ignore_index=True)
         made, certificate = own.split(frame, self.card["alphabet"], asked, say=_say)
         fold = made.folds.set_index("id")["fold"].fillna(-1).astype("int64")
         return fold.reindex(self.table["id"]), certificate, time.perf_counter() - started

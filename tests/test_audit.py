@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unrolled import audit, gate, inputs, nearest
+from unrolled import audit, candidates, gate, inputs, nearest
 from unrolled.audit import Terms
 from unrolled.errors import UnrolledError
 from unrolled.identity import DEFINITIONS, identities
@@ -116,13 +116,38 @@ def test_beyond_the_budget_it_searches_and_samples_and_never_says_zero(clean):
     certificate, _ = audit.certify(clean, TERMS, budget=0.004)
     assert certificate["method"] == "search and sample"
     assert certificate["statement"].startswith("None of 40 sequences found")
-    assert "search (sensitivity 5.7, at least the best 150 candidates of each sequence on" in certificate["statement"]
+    search = certificate["search"]
+    assert search["aligned"] == search["proposed"] <= certificate["pairs_checked"] - certificate["residual"]["pairs"]
+    assert (
+        f"(sensitivity 5.7) proposed {search['proposed']} pairs, and all, at least the best"
+        in (certificate["statement"])
+    )
     assert "zero" not in certificate["statement"].lower()
     residual = certificate["residual"]
     assert certificate["pairs_checked"] < certificate["pairs"]
     assert residual["hits"] == 0
     assert residual["upper_pairs"] >= 1
     assert certificate["tools"]["mmseqs"]
+
+
+@pytest.mark.slow
+def test_candidates_that_the_budget_does_not_pay_for_count_as_not_looked_at(clean):
+    rows = clean.assign(
+        sequence=[mutant(clean["sequence"][0], 0.25, seed=i) for i in range(40)]
+    )  # all are candidates
+    certificate, _ = audit.certify(rows, Terms(NEEDLE, 0.9, both_strands=False), budget=0.004)
+    search, residual = certificate["search"], certificate["residual"]
+    assert 40 <= search["aligned"] < search["proposed"]
+    assert residual["population"] == certificate["pairs"] - search["aligned"]
+    assert f"the {search['aligned']} likeliest of them, every sequence's best first" in certificate["statement"]
+    assert "at least the best" not in certificate["statement"]
+
+
+def test_a_budget_too_small_for_every_sequence_is_refused_before_the_search(clean, monkeypatch):
+    monkeypatch.setattr(candidates, "likely", lambda *_, **__: pytest.fail("searched"))
+    for budget in (0, 0.0005):
+        with pytest.raises(UnrolledError, match=r"fewer alignments than there are sequences \(40\)"):
+            audit.certify(clean, TERMS, budget=budget)
 
 
 @pytest.mark.slow
@@ -156,6 +181,21 @@ def test_random_pairs_cross_folds_are_new_and_come_once():
     assert len(keys) == len(drawn) == 300
     assert not keys & {(0, 20), (1, 59), (2, 30)}
     assert (folds[drawn[:, 0]] != folds[drawn[:, 1]]).all()
+
+
+@pytest.mark.parametrize("tested", [1, 20, 500])
+def test_the_sample_is_as_large_however_uneven_the_folds(tested):
+    """And even: each pair across is as likely as any other."""
+    folds = np.repeat([1, 0, 2], [tested, 1000 - tested, 3])
+    drawn = nearest._drawn(folds, 400, np.empty((0, 2), dtype=np.int64), seed=2)
+    assert len(drawn) == 400
+    assert (folds[drawn[:, 0]] != folds[drawn[:, 1]]).all()
+    counts = np.bincount(folds)
+    pairs = {(0, 1): counts[0] * counts[1], (0, 2): counts[0] * counts[2], (1, 2): counts[1] * counts[2]}
+    for both, n in pairs.items():
+        share = n / sum(pairs.values())
+        found = (np.sort(folds[drawn], axis=1) == both).all(axis=1).mean()
+        assert found == pytest.approx(share, abs=4 * (share * (1 - share) / 400) ** 0.5 + 1e-9)
 
 
 def test_the_hash_of_folds_depends_on_who_is_where_alone(clean):
@@ -281,7 +321,7 @@ def test_a_search_that_fails_is_quoted_and_leaves_nothing_behind(tmp_path, monke
     monkeypatch.setenv("PATH", f"{fake.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     with pytest.raises(UnrolledError, match="No space left on device"):
-        audit.certify(clean, TERMS, budget=0.001)
+        audit.certify(clean, TERMS, budget=0.004)
     assert list(scratch.iterdir()) == []
 
 

@@ -109,7 +109,7 @@ def test_homologs_of_35_percent_are_all_found(tmp_path, train, clean):
 @pytest.mark.slow
 def test_the_search_and_the_sample_find_the_same_when_the_budget_is_small(tmp_path, train, clean):
     planted = {f"h{n}": mutant(sequence, 0.45, seed=n) for n, sequence in enumerate(PROTEINS[:5])}
-    status, found, text = audit(tmp_path, train, clean | planted, "--minutes", "0.00005")
+    status, found, text = audit(tmp_path, train, clean | planted, "--minutes", "0.0001")
     assert status == 1
     assert found["method"] == "search and sample"
     assert {o["id"] for o in found["offenders"]} == set(planted)
@@ -234,7 +234,7 @@ def test_an_mmseqs_that_fails_is_quoted_and_leaves_nothing_behind(tmp_path, trai
     surroundings = with_mmseqs(tmp_path, script)
     files = fasta(tmp_path / "a.fa", train), fasta(tmp_path / "b.fa", clean)
     out = tmp_path / "out" / "out.json"
-    arguments = ("--train", str(files[0]), "--test", str(files[1]), "--json", str(out), "--minutes", "0.00001")
+    arguments = ("--train", str(files[0]), "--test", str(files[1]), "--json", str(out), "--minutes", "0.0001")
     done = run(*arguments, **surroundings)
     assert done.returncode == 2
     assert message in done.stderr
@@ -251,7 +251,7 @@ def test_a_search_that_is_stopped_leaves_nothing_behind(tmp_path, train, clean):
     env = os.environ | with_mmseqs(tmp_path, f"touch {tmp_path}/started\nexec sleep 60")
     files = fasta(tmp_path / "a.fa", train), fasta(tmp_path / "b.fa", clean)
     command = [sys.executable, "-m", "unrolled", "audit", "--train", str(files[0]), "--test", str(files[1])]
-    with subprocess.Popen([*command, "--minutes", "0"], env=env, stderr=subprocess.DEVNULL) as running:
+    with subprocess.Popen([*command, "--minutes", "0.0001"], env=env, stderr=subprocess.DEVNULL) as running:
         deadline = time.monotonic() + 60
         while not (tmp_path / "started").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -271,7 +271,9 @@ def test_a_disk_that_fills_while_the_search_is_prepared_is_one_line(tmp_path, tr
     files = [str(tmp_path / "a.fa"), str(tmp_path / "b.fa")]
     for path, records in zip(files, (train, clean), strict=True):
         Path(path).write_bytes("".join(f">{n}\n{s}\n" for n, s in records.items()).encode())
-    monkeypatch.setattr("sys.argv", ["unrolled", "audit", "--train", files[0], "--test", files[1], "--minutes", "0"])
+    monkeypatch.setattr(
+        "sys.argv", ["unrolled", "audit", "--train", files[0], "--test", files[1], "--minutes", "0.0001"]
+    )
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert stopped.value.code == 2

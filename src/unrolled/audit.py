@@ -17,7 +17,7 @@ from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
 from unrolled.gate import LISTED, folds_hash, versions
 from unrolled.identity import DEFAULT, Definition, check_threshold, definition
-from unrolled.nearest import CONFIDENCE, Crossing, Effort, Sample, cross
+from unrolled.nearest import CONFIDENCE, Crossing, Effort, Sample, Search, cross
 
 THRESHOLD = {"protein": 0.3, "dna": 0.8, "rna": 0.8}  # where nobody names one
 
@@ -104,8 +104,13 @@ def method(found: Crossing) -> str:
     return "exhaustive" if found.exhaustive else "search and sample"
 
 
+def search_facts(search: Search | None) -> dict[str, Any] | None:
+    """What MMseqs2 was asked, as JSON."""
+    return None if search is None else {"program": "mmseqs", **search._asdict()}
+
+
 def sample_facts(sample: Sample | None) -> dict[str, Any] | None:
-    """What the sample of pairs outside the search bounds, as JSON."""
+    """What the sample of the pairs that were no candidates bounds, as JSON."""
     if sample is None:
         return None
     return {
@@ -125,10 +130,14 @@ def statement(n: int, above: int, found: Crossing, terms: Terms, where: str, wha
     if found.exhaustive:
         have = "has" if above in (0, 1) else "have"
         return f"{share if above else 'Zero'} of {n:,} {what} {have} {least}: all {found.total:,} pairs were aligned."
-    listed = f"at least the best {MOST // 2} candidates of each sequence on the other side"
-    done = f"MMseqs2's search (sensitivity {found.sensitivity:g}, {listed}) and {found.checked:,} exact alignments"
+    search = found.search
+    assert search is not None
+    done = f"all, at least the best {MOST // 2} of each sequence on the other side, were"
+    if search.aligned < search.proposed:
+        done = f"the {search.aligned:,} likeliest of them, every sequence's best first, were"
     start = f"{share} of {n:,} {what} found with" if above else f"None of {n:,} {what} found with"
-    return f"{start} {least}, by {done}. {_bounded(found.sample)}"
+    by = f"MMseqs2's search (sensitivity {search.sensitivity:g}) proposed {search.proposed:,} pairs"
+    return f"{start} {least}. {by}, and {done} aligned. {_bounded(found.sample)}"
 
 
 def _bounded(sample: Sample | None) -> str:
@@ -136,8 +145,8 @@ def _bounded(sample: Sample | None) -> str:
         return "The other pairs were not looked at."
     facts = sample_facts(sample) or {}
     return (
-        f"{sample.hits or 'None'} of {sample.n:,} random pairs among the {sample.population:,} that the search did "
-        f"not propose reached it: with 95 % confidence at most {facts['upper_pairs']:,} of these do "
+        f"{sample.hits or 'None'} of {sample.n:,} random pairs among the {sample.population:,} others reached it: "
+        f"with 95 % confidence at most {facts['upper_pairs']:,} of these do "
         f"({100 * facts['upper_share']:.2g} %)."
     )
 
@@ -183,6 +192,7 @@ def _certificate(nearest: pd.DataFrame, found: Crossing, terms: Terms) -> dict[s
         "above_threshold": len(worst),
         "share_above": len(worst) / len(nearest),
         "offenders": listed,
+        "search": search_facts(found.search),
         "residual": sample_facts(found.sample),
         "tools": tools(found),
     }

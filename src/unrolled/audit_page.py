@@ -10,7 +10,7 @@ import matplotlib.style
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from unrolled.audit_text import headline, why
+from unrolled.audit_text import headline, highest, why
 from unrolled.files import atomic
 from unrolled.leakage import CHECKS
 from unrolled.looks import BLUE, COLOURS, MUTED, STYLE, WIDTH
@@ -41,7 +41,7 @@ def write_html(path: Path, facts: dict[str, Any], train: str, test: str) -> None
 
 def _alt(facts: dict[str, Any]) -> str:
     bands = (f"{100 * b['from']:.0f} to {100 * b['to']:.0f} %: {b['n']:,}" for b in facts["histogram"] if b["n"])
-    return f"Test sequences by their highest identity to a training sequence. {'; '.join(bands)}."
+    return f"Test sequences. {highest(facts)}. {'; '.join(bands)}."
 
 
 def _figure(facts: dict[str, Any]) -> Figure:
@@ -57,7 +57,7 @@ def _figure(facts: dict[str, Any]) -> Figure:
         axes.axvline(threshold, color=COLOURS[1], lw=1, ls=(0, (4, 3)))
         axes.set(
             xlim=(0, 100),
-            xlabel=f"highest identity to a training sequence, % ({facts['definition']})",
+            xlabel=f"{highest(facts)}, % ({facts['definition']})",
             ylabel="test sequences",
         )
         axes.set_xticks(range(0, 101, 10))

@@ -23,8 +23,13 @@ def text(facts: dict[str, Any]) -> str:
         f"Of {facts['test_sequences']:,} test sequences, against {facts['train_sequences']:,} to train on:",
         *counts,
         "",
-        f"Highest identity to a training sequence ({facts['definition']}), test sequences:",
+        f"{highest(facts)} ({facts['definition']}), test sequences:",
         *bars,
+        *(
+            [f"  ({facts['unaligned']:,} of them in the lowest because no pair was aligned)"]
+            if facts["unaligned"]
+            else []
+        ),
     ]
     return "\n".join([*lines, *_worst(facts)])
 
@@ -46,6 +51,13 @@ def headline(facts: dict[str, Any]) -> str:
     if facts["verdict"] == "clean":
         return "Clean: no test sequence leaks" if facts["method"] == "exhaustive" else "Clean: no leak was found"
     return f"Leaks: {facts['offenders_in_all']:,} of {facts['test_sequences']:,} test sequences"
+
+
+def highest(facts: dict[str, Any]) -> str:
+    """What the histogram is of."""
+    if facts["method"] == "exhaustive":
+        return "Highest identity to a training sequence"
+    return "Highest identity found to a training sequence"
 
 
 def why(offender: dict[str, Any]) -> str:

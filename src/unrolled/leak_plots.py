@@ -38,7 +38,9 @@ def bands(tables: Tables) -> Figure | None:
             )
         axes.set_xlim(-0.5, len(names) - 0.5)
         axes.set_title(short(split, 26), pad=14)
-        axes.set_xlabel(f"highest identity to training, % ({own['definition'].iloc[0]})")
+        searched = tables.certificates.get(split, {}).get("method") != "exhaustive"
+        found = "found " if searched else ""
+        axes.set_xlabel(f"highest identity {found}to training, % ({own['definition'].iloc[0]})")
         axes.grid(True, axis="y")
     grid[0].set_ylabel(label(tables.metric))
     models_legend(figure, tables)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unrolled.audit import Terms, method, sample_facts, statement, tools
+from unrolled.audit import Terms, method, sample_facts, search_facts, statement, tools
 from unrolled.errors import UnrolledError
 from unrolled.fasta import guess_alphabet, read_fasta
 from unrolled.leaks import Shared, shared
@@ -114,7 +114,9 @@ class Leakage:
             "pairs": self.found.total,
             "pairs_checked": self.found.checked,
             "pairs_above": self.found.above,
+            "search": search_facts(self.found.search),
             "residual": sample_facts(self.found.sample),
+            "unaligned": 0 if self.found.exhaustive else int((self.near["nearest"] == "").sum()),
             "histogram": self.histogram,
             "offenders": offenders[:LISTED],
             "offenders_in_all": len(offenders),

@@ -6,12 +6,13 @@ sample of all other pairs bounds what the search may have missed.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unrolled import candidates
+from unrolled.errors import UnrolledError
 from unrolled.identity import Definition, Progress, identities
 
 Ints = NDArray[np.int64]
@@ -26,7 +27,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Sample:
-    """A random sample of the pairs that no search proposed."""
+    """A random sample of the pairs that were not aligned as candidates of a search."""
 
     n: int
     hits: int  # pairs of the sample at or above the threshold
@@ -44,6 +45,14 @@ class Sample:
         return float(beta.ppf(CONFIDENCE, self.hits + 1, self.n - self.hits))
 
 
+class Search(NamedTuple):
+    """What MMseqs2 was asked, and what became of its answer."""
+
+    sensitivity: float
+    proposed: int  # pairs
+    aligned: int  # of them, every sequence's best first
+
+
 @dataclass(frozen=True)
 class Crossing:
     """What was found between folds; N sequences, k folds.
@@ -58,7 +67,7 @@ class Crossing:
     checked: int  # of them aligned
     above: int  # of them at or above the threshold
     sample: Sample | None
-    sensitivity: float | None = None  # of the search, if there was one
+    search: "Search | None" = None  # where not every pair was aligned
 
     @property
     def exhaustive(self) -> bool:
@@ -115,6 +124,9 @@ def cross(
         budget: predicted seconds of all alignments on two cores; beyond it, a search and a sample, about as long
             together.
         say: told what will be done and what it will cost, before it is done.
+
+    Raises:
+        UnrolledError: the budget does not pay for an alignment of every sequence.
     """
     pairs, cells = crossing_cost(sequences, folds)
     alignments = (2 if both_strands else 1) * (len(definition.parts) or 1)  # of each pair
@@ -131,16 +143,22 @@ def cross(
         f"of sensitivity {level:g}, about {_minutes(searching)}"
     )
     affordable = int(max(1 - searching / budget, 1 - SEARCHING) * budget / cost * pairs) if budget else 0
+    if SEARCHED * affordable < len(sequences):
+        raise UnrolledError(
+            f"a budget of {_minutes(budget)} pays for fewer alignments than there are sequences "
+            f"({len(sequences):,}): nothing could be said of the others. Raise it (minutes)"
+        )
     nucleotide = "dna" in definition.kinds
     proposed = candidates.likely(
         sequences, folds, nucleotide=nucleotide, both_strands=both_strands, threads=threads, sensitivity=level
     )
-    proposed = proposed[: int(SEARCHED * affordable)]
-    drawn = _drawn(folds, affordable - int(SEARCHED * affordable), proposed, seed)
-    say(f"aligning {len(proposed):,} pairs that it proposes and {len(drawn):,} random others")
-    job.align(_blocks(proposed), len(proposed) + len(drawn))
-    hits = job.align(_blocks(drawn), len(proposed) + len(drawn))
-    return job.found(pairs, Sample(len(drawn), hits, pairs - len(proposed)), level)
+    likeliest = proposed[: int(SEARCHED * affordable)]
+    drawn = _drawn(folds, affordable - len(likeliest), likeliest, seed)
+    say(f"aligning {len(likeliest):,} of {len(proposed):,} pairs that it proposes and {len(drawn):,} random others")
+    job.align(_blocks(likeliest), len(likeliest) + len(drawn))
+    hits = job.align(_blocks(drawn), len(likeliest) + len(drawn))
+    search = Search(level, len(proposed), len(likeliest))
+    return job.found(pairs, Sample(len(drawn), hits, pairs - len(likeliest)), search)
 
 
 class _Job:
@@ -174,8 +192,8 @@ class _Job:
             self.above += int((values >= self.threshold).sum())
         return self.above - before
 
-    def found(self, total: int, sample: Sample | None, sensitivity: float | None = None) -> Crossing:
-        return Crossing(self.identity, self.nearest, total, self.checked, self.above, sample, sensitivity)
+    def found(self, total: int, sample: Sample | None, search: Search | None = None) -> Crossing:
+        return Crossing(self.identity, self.nearest, total, self.checked, self.above, sample, search)
 
     def _note(self, pairs: Ints, values: NDArray[np.float32]) -> None:
         """Enter both directions of each pair; among equals the lowest row stays, whatever the order of blocks."""
@@ -221,10 +239,13 @@ def _blocks(pairs: Ints) -> Iterator[Ints]:
 
 def _drawn(folds: Ints, n: int, known: Ints, seed: int) -> Ints:
     """About n random pairs across folds, none of them in `known`, each once; (P, 2)."""
-    rng = np.random.default_rng(seed)
-    size = len(folds)
-    pairs = np.sort(rng.integers(0, size, (2 * n + 100, 2)), axis=1)
-    pairs = pairs[folds[pairs[:, 0]] != folds[pairs[:, 1]]]
+    rng, size = np.random.default_rng(seed), len(folds)
+    order, counts = np.argsort(folds, kind="stable"), np.bincount(folds)
+    begin, ways = np.cumsum(counts) - counts, counts * (size - counts)
+    fold = rng.choice(len(counts), 2 * n + 100, p=ways / ways.sum())
+    one, other = begin[fold] + rng.integers(counts[fold]), rng.integers(size - counts[fold])
+    other += np.where(other >= begin[fold], counts[fold], 0)  # past its own fold
+    pairs = np.sort(order[np.column_stack([one, other])], axis=1)
     keys, first = np.unique(pairs[:, 0] * size + pairs[:, 1], return_index=True)
     fresh = ~np.isin(keys, np.sort(known, axis=1) @ np.array([size, 1]))
     return np.asarray(pairs[np.sort(first[fresh])[:n]])
