@@ -61,7 +61,8 @@ def audit(
     """Does a test set leak from its training set? For anybody's FASTA files.
 
     Looks for copies, sub-sequences, reverse complements, isoforms, labels at odds, and relatives by exact pairwise
-    alignment. The exit status is 0 if the test set is clean, 1 if it leaks, 2 if the files cannot tell.
+    alignment. The exit status is 0 if the test set is clean, 1 if it leaks, 2 if the files cannot tell;
+    128 and the number of a signal if it was stopped by one.
 
     \b
     Example:
@@ -121,7 +122,7 @@ def split(fasta: Path, labels: Path | None, minutes: float, out: Path, **asked: 
 
     Folds are even in size and labels. Where a family is too large for that, the fewest sequences that break it are
     removed, and listed with the reason. The exit status is 0 if the audit finds no relatives across folds, 1 if it
-    does, 2 if the file cannot be split.
+    does, 2 if the file cannot be split, 128 and the number of a signal if it was stopped by one.
 
     \b
     Example:
