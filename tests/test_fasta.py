@@ -5,7 +5,8 @@ import gzip
 import pytest
 
 from unrolled.errors import UnrolledError
-from unrolled.fasta import accession, guess_alphabet, header_label, identifier, read_fasta
+from unrolled.fasta import accession, guess_alphabet, identifier, read_fasta
+from unrolled.headers import label as header_label
 
 
 @pytest.mark.parametrize(
@@ -16,7 +17,12 @@ from unrolled.fasta import accession, guess_alphabet, header_label, identifier, 
         ("sp|P12345-2|AATM_RABIT Isoform 2", "P12345-2", ""),
         ("O00451|label=1", "O00451", "1"),
         ("O00451|label=1|kingdom=2", "O00451", "1"),
+        ("P1|label=Cell membrane", "P1", "Cell membrane"),
+        ("P2|label=Cell wall|kingdom=2", "P2", "Cell wall"),
+        ("P3 | label = Cell wall | Zea mays", "P3", "Cell wall"),
         ("seq7 a kinase label=ER", "seq7", "ER"),
+        ("seq7 a kinase label=Cell membrane OS=Homo sapiens", "seq7", "Cell membrane"),
+        ("seq7 label=Cell wall|x", "seq7", "Cell wall"),
         ("gi|5524211|gb|AAD44166.1| cytochrome b", "AAD44166.1", ""),
         ("gi|5524211| old", "5524211", ""),
         ("ref|NP_000123.1| factor IX", "NP_000123.1", ""),
@@ -60,6 +66,16 @@ def test_a_gzipped_file_with_windows_line_ends_and_lower_case(tmp_path):
     assert frame["sequence"].tolist() == ["MKTAYIA", "MMMK"]
     assert frame["label"].tolist() == ["", "y"]
     assert frame["where"].tolist() == [f"{path}:1", f"{path}:5"]
+
+
+def test_lists_of_labels_are_read_from_headers_only_where_no_field_can_be_meant(tmp_path):
+    path = tmp_path / "a.fa"
+    path.write_text(">a|label=x|kingdom=2\nMKTW\n>b|label=x|y\nMKTW\n>c text\nMKTW\n")
+    assert read_fasta(path)["label"].tolist() == ["x", "x", ""]
+    with pytest.raises(UnrolledError, match=r"(?s)labels or fields \(1 in all\):\n  .*a\.fa:3\n.*`--labels`"):
+        read_fasta(path, multilabel=True)
+    (tmp_path / "l.csv").write_text("id,label\nb,x|y\n")
+    assert read_fasta(path, tmp_path / "l.csv", multilabel=True)["label"].tolist() == ["x", "x|y", ""]
 
 
 def test_labels_of_a_table_win_over_the_headers(tmp_path):

@@ -12,6 +12,7 @@ import pandas as pd
 
 from unrolled.alphabet import ALPHABETS, PROTEIN
 from unrolled.errors import UnrolledError, refuse
+from unrolled.headers import is_torn, label
 from unrolled.reading import csv_columns, csv_rows, fasta_blocks
 
 DATABASES = {"sp", "tr", "ref", "gb", "emb", "dbj", "tpg", "tpe", "lcl", "prf", "ena"}  # database|accession|...
@@ -21,7 +22,9 @@ VERSIONED = re.compile(r"([NX][MPR]_\d{6,}|ENS[A-Z]*[EGPTR]\d{11}|[A-Z]{1,6}\d{5
 FEW = 0.9  # share of A, C, G, T, U and N from which letters are nucleotides: proteins have about a quarter
 
 
-def read_fasta(path: Path, labels: Path | None = None, alphabet: str | None = None) -> pd.DataFrame:
+def read_fasta(
+    path: Path, labels: Path | None = None, alphabet: str | None = None, *, multilabel: bool = False
+) -> pd.DataFrame:
     """All records of a FASTA file, in its order: id, sequence, label ("" where there is none), where ("file:line").
 
     Ids may repeat. Sequences are in upper case, RNA in U and DNA in T, a stop sign at a protein's end dropped.
@@ -29,21 +32,29 @@ def read_fasta(path: Path, labels: Path | None = None, alphabet: str | None = No
     Args:
         labels: a CSV or TSV file with a column `id`, and a column `label` or `target` or just one other.
         alphabet: `protein`, `dna` or `rna`; by default what the letters of the whole file say.
+        multilabel: labels are lists, joined by "|", which parts the fields of a header, too.
 
     Raises:
         UnrolledError: a file that is empty or no FASTA, a record without id or letters, a letter that the
-            alphabet does not have; each with file and line.
+            alphabet does not have, a header where "|" may part labels or fields; each with file and line.
     """
     blocks = list(fasta_blocks(path))
     if not blocks:
         raise UnrolledError(f"{path}: the file is empty or has no record starting with '>'")
     rows = [
-        (identifier(header), "".join(text for _, text in body), header_label(header), f"{path}:{line}")
+        (identifier(header), "".join(text for _, text in body), label(header), f"{path}:{line}")
         for line, header, body in blocks
     ]
     frame = pd.DataFrame(rows, columns=["id", "sequence", "label", "where"], dtype="str")
     frame["sequence"] = _spelled(frame, alphabet or guess_alphabet(frame["sequence"].tolist()))
-    return frame if labels is None else _labelled(frame, labels)
+    table = {} if labels is None else _table(labels, frame["id"].tolist())
+    if multilabel:
+        headers = (header for _, header, _ in blocks)
+        asked = zip(frame["id"], frame["where"], headers, strict=True)
+        torn = (where for name, where, header in asked if name not in table and is_torn(header))
+        refuse('headers in which "|" may part labels or fields', torn, "Give the lists in a table (`--labels`).")
+    # A sequence that the table lacks keeps its header's.
+    return frame.assign(label=[table.get(i, said) for i, said in zip(frame["id"], frame["label"], strict=True)])
 
 
 def guess_alphabet(sequences: Sequence[str]) -> str:
@@ -66,12 +77,6 @@ def identifier(header: str) -> str:
     if database.lower() in {*DATABASES, "gi"} and rest and rest[0]:
         return rest[0]
     return database
-
-
-def header_label(header: str) -> str:
-    """What a header says after `label=`, up to a blank or "|"; "" if it does not."""
-    found = re.search(r"(?:^|[|\s])label=([^|\s]*)", header)
-    return found[1] if found else ""
 
 
 def accession(name: str) -> str | None:
@@ -101,15 +106,14 @@ def _spelled(frame: pd.DataFrame, alphabet: str) -> list[str]:
     return spelled
 
 
-def _labelled(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """`frame` with the labels of a table; a sequence that the table lacks keeps its header's."""
+def _table(path: Path, ids: Sequence[str]) -> dict[str, str]:
+    """The labels of a table by id. Raises UnrolledError for one that labels none of `ids`."""
     table = dict(row for _, row in csv_rows(path, _columns(path)) if row[0])
-    absent = [name for name in frame["id"] if name not in table]
-    if len(absent) == len(frame):
+    if not any(name in table for name in ids):
         raise UnrolledError(
-            f"{path}: labels none of the sequences: its column `id` must hold names such as {absent[0]!r}"
+            f"{path}: labels none of the sequences: its column `id` must hold names such as {ids[0]!r}"
         )
-    return frame.assign(label=[table.get(i, label) for i, label in zip(frame["id"], frame["label"], strict=True)])
+    return table
 
 
 def _columns(path: Path) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from unrolled import tasks
 from unrolled.alphabet import ALPHABETS
 from unrolled.errors import UnrolledError
+from unrolled.headers import fields
 from unrolled.reading import Block, fasta_blocks
 from unrolled.records import Card, Record, spelled
 
@@ -61,17 +62,17 @@ def _check_header(card: Card) -> None:
 def _fasta_record(card: Card, path: Path, block: Block) -> Record:
     line, header, body = block
     layout, keep, separator = card.get("header", {}), card.get("keep", []), separator_of(card)
-    fields = fields_of(header, separator)
+    found = fields(header, separator)
     labelled = [layout["target"]] if "target" in layout and "labels" not in card else []
     wanted = [] if in_fasta(card) else [*labelled, *keep]
-    absent = [f"{path}:{line}: the header has no field `{name}=`" for name in wanted if name not in fields]
+    absent = [f"{path}:{line}: the header has no field `{name}=`" for name in wanted if name not in found]
     sequence = spelled(joined(body), card)
-    target = path.name.split(".")[0] if card.get("labels") == FILE else fields.get(layout.get("target"), "")
+    target = path.name.split(".")[0] if card.get("labels") == FILE else found.get(layout.get("target"), "")
     return Record(
         id=accession(header, separator),
         sequence=sequence,
         target=target,
-        keep=tuple(fields.get(name, "") for name in keep),
+        keep=tuple(found.get(name, "") for name in keep),
         where=f"{path}:{line}",
         fault=absent[0] if absent else _bad_letter(card, path, sequence, body),
     )
@@ -83,12 +84,6 @@ def accession(header: str, separator: str) -> str:
     if database in ("sp", "tr") and len(rest) >= 2:
         return rest[0].strip()
     return (header.split(separator)[0].split() or [""])[0]
-
-
-def fields_of(header: str, separator: str) -> dict[str, str]:
-    """The `name=value` fields of a header."""
-    pairs = (part.split("=", 1) for part in header.split(separator) if "=" in part)
-    return {key.strip(): value.strip() for key, value in pairs}
 
 
 def _bad_letter(card: Card, path: Path, sequence: str, body: list[tuple[int, str]]) -> str:

@@ -42,7 +42,7 @@ class Request:
 
 def read(path: Path, labels: Path | None, request: Request) -> tuple[pd.DataFrame, str]:
     """The sequences by id, checked, and their alphabet. Raises UnrolledError naming file and line."""
-    frame = read_fasta(path, labels, request.alphabet)
+    frame = read_fasta(path, labels, request.alphabet, multilabel=request.multilabel)
     computed = frame["id"].map(is_formula).astype(bool)
     refuse(
         "ids that a spreadsheet would compute", frame["id"][computed] + " (" + frame["where"][computed] + ")", REMEDY

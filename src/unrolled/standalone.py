@@ -101,8 +101,10 @@ def audit(
 
 @click.command()
 @click.argument("fasta", type=FILE)
-@click.option("--labels", type=FILE, help="CSV or TSV with columns id and label; else `label=` of the headers.")
-@click.option("--multilabel", is_flag=True, help='Labels are lists, joined by "|".')
+@click.option(
+    "--labels", type=FILE, help='CSV or TSV with columns id and label; else `label=` of headers, up to the next "|".'
+)
+@click.option("--multilabel", is_flag=True, help='Labels are lists, joined by "|", in a table.')
 @click.option(
     "--threshold", type=float, help="Identity that no two folds may share.  [default: 0.3; nucleotides 0.8]"
 )
