@@ -78,6 +78,25 @@ def test_lists_of_labels_are_read_from_headers_only_where_no_field_can_be_meant(
     assert read_fasta(path, tmp_path / "l.csv", multilabel=True)["label"].tolist() == ["x", "x|y", ""]
 
 
+def test_an_id_with_two_labels_in_a_table_is_refused_with_both_lines(tmp_path):
+    (tmp_path / "a.fa").write_text(">a\nMKTW\n>b\nMKTW\n")
+    (tmp_path / "l.csv").write_text("id,label\na,x\nb,y\na,x\nb,z\n")
+    with pytest.raises(UnrolledError, match=r"(?s)several labels.*:\n  .*l\.csv:5: 'b' is 'z', but 'y' in .*:3"):
+        read_fasta(tmp_path / "a.fa", tmp_path / "l.csv")
+    (tmp_path / "l.csv").write_text("id,label\na,y|x\na,x| y\n")
+    assert read_fasta(tmp_path / "a.fa", tmp_path / "l.csv", multilabel=True)["label"].tolist() == ["x|y", ""]
+
+
+def test_a_list_of_labels_is_kept_as_the_workflow_keeps_it(tmp_path):
+    (tmp_path / "a.fa").write_text(">a\nMKTW\n>b\nMKTW\n")
+    (tmp_path / "l.csv").write_text("id,label\na, b | a|b\nb,a\n")
+    assert read_fasta(tmp_path / "a.fa", tmp_path / "l.csv", multilabel=True)["label"].tolist() == ["a|b", "a"]
+    assert read_fasta(tmp_path / "a.fa", tmp_path / "l.csv")["label"].tolist() == ["b | a|b", "a"]
+    (tmp_path / "l.csv").write_text("id,label\na,a|b|\nb,a\n")
+    with pytest.raises(UnrolledError, match=r"(?s)empty labels \(1 in all\):\n  .*a\.fa:1"):
+        read_fasta(tmp_path / "a.fa", tmp_path / "l.csv", multilabel=True)
+
+
 def test_labels_of_a_table_win_over_the_headers(tmp_path):
     (tmp_path / "a.fa").write_text(">a|label=x\nMKTW\n>b\nMKTW\n>c|label=z\nMKTW\n")
     (tmp_path / "l.tsv").write_text("id\tlocation\na\tER\nb\tnucleus\n")

@@ -273,6 +273,24 @@ def test_no_labels_no_strata_but_folds(tmp_path):
     assert outputs(tmp_path)[0]["id"].str.fullmatch(r"P\d{5}").all()
 
 
+def test_sequences_without_a_label_are_counted_and_are_no_class(tmp_path):
+    frame = families(30, 2)
+    path, labels = fasta(tmp_path / "a.fasta", frame, header=">{id}"), tmp_path / "labels.csv"
+    known = frame[frame["family"] % 3 > 0]
+    known[["id", "label"]].to_csv(labels, index=False)
+    asked, said = own.Request(folds=5), []
+    read = own.read(path, labels, asked)
+    made, certificate = own.split(*read, asked, say=said.append)
+    assert "warning: 20 of 60 sequences have no label, and count in no class" in said
+    names, counts = own._strata(read[0]["label"].tolist(), False, said.append)
+    assert names == ["a", "b"]
+    assert counts.sum(axis=0).tolist() == [20, 20]
+    assert counts[(read[0]["label"] == "").to_numpy()].sum() == 0
+    per_fold = made.kept.merge(known, on="id").groupby("fold")["label"].value_counts()
+    assert per_fold.tolist() == [4] * 10
+    assert certificate["split"]["even"]
+
+
 def test_labels_may_be_lists(tmp_path):
     frame = families(30, 2)
     labels = tmp_path / "labels.csv"

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from unrolled.errors import UnrolledError
 from unrolled.split import balance, make_folds, summary, warnings
+from unrolled.tasks import named
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 
@@ -115,7 +116,7 @@ def test_labelled_positions_and_numbers_are_kept_even():
     numbers = a_table(200).assign(target=[str(i) for i in range(200)])
     for table, task in ((letters, "labelling"), (numbers, "regression")):
         folds = make_folds(table, {"group": "sequence", "folds": 5, "seed": 0}, task)
-        for fold in summary(table, folds, task)["folds"]:
+        for fold in summary(table, folds, named(task).strata(table["target"]))["folds"]:
             counts = list(fold["classes"].values())
             assert counts == ([10, 30] if task == "labelling" else [8] * 5)
 
@@ -143,7 +144,7 @@ def test_clusters_of_another_table_are_refused():
 def test_the_summary_counts_and_a_lacking_class_is_said():
     table = a_table(10, target=["rare"] + ["common"] * 9)
     folds = make_folds(table, {"group": "sequence", "folds": 5, "seed": 0}, "multiclass")
-    said = summary(table, folds, "multiclass")
+    said = summary(table, folds, named("multiclass").strata(table["target"]))
     assert [f["n"] for f in said["folds"]] == [2] * 5
     assert sum(f["classes"]["rare"] for f in said["folds"]) == 1
     assert said["n_groups"] == 10

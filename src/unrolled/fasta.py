@@ -14,6 +14,7 @@ from unrolled.alphabet import ALPHABETS, PROTEIN
 from unrolled.errors import UnrolledError, refuse
 from unrolled.headers import is_torn, label
 from unrolled.reading import csv_columns, csv_rows, fasta_blocks
+from unrolled.tasks import SEPARATOR, Task, named
 
 DATABASES = {"sp", "tr", "ref", "gb", "emb", "dbj", "tpg", "tpe", "lcl", "prf", "ena"}  # database|accession|...
 # UniProt's own pattern of its accessions, with an isoform's number; RefSeq, Ensembl and INSDC with a version's.
@@ -32,11 +33,12 @@ def read_fasta(
     Args:
         labels: a CSV or TSV file with a column `id`, and a column `label` or `target` or just one other.
         alphabet: `protein`, `dna` or `rna`; by default what the letters of the whole file say.
-        multilabel: labels are lists, joined by "|", which parts the fields of a header, too.
+        multilabel: labels are lists, joined by "|", kept sorted; "|" parts the fields of a header, too.
 
     Raises:
         UnrolledError: a file that is empty or no FASTA, a record without id or letters, a letter that the
-            alphabet does not have, a header where "|" may part labels or fields; each with file and line.
+            alphabet does not have, a header where "|" may part labels or fields, an id with several labels in
+            the table, an empty label in a list; each with file and line.
     """
     blocks = list(fasta_blocks(path))
     if not blocks:
@@ -47,14 +49,19 @@ def read_fasta(
     ]
     frame = pd.DataFrame(rows, columns=["id", "sequence", "label", "where"], dtype="str")
     frame["sequence"] = _spelled(frame, alphabet or guess_alphabet(frame["sequence"].tolist()))
-    table = {} if labels is None else _table(labels, frame["id"].tolist())
+    task = named("multilabel" if multilabel else "multiclass")
+    table = {} if labels is None else _table(labels, frame["id"].tolist(), task)
     if multilabel:
         headers = (header for _, header, _ in blocks)
         asked = zip(frame["id"], frame["where"], headers, strict=True)
         torn = (where for name, where, header in asked if name not in table and is_torn(header))
         refuse('headers in which "|" may part labels or fields', torn, "Give the lists in a table (`--labels`).")
     # A sequence that the table lacks keeps its header's.
-    return frame.assign(label=[table.get(i, said) for i, said in zip(frame["id"], frame["label"], strict=True)])
+    said = (task.canonical(text, SEPARATOR) for text in frame["label"])
+    found = [table.get(name, text) for name, text in zip(frame["id"], said, strict=True)]
+    empty = [bool(text) and "" in task.labels(text) for text in found]
+    refuse("empty labels", frame["where"][empty], "Remove the doubled or trailing separator.")
+    return frame.assign(label=found)
 
 
 def guess_alphabet(sequences: Sequence[str]) -> str:
@@ -106,9 +113,15 @@ def _spelled(frame: pd.DataFrame, alphabet: str) -> list[str]:
     return spelled
 
 
-def _table(path: Path, ids: Sequence[str]) -> dict[str, str]:
-    """The labels of a table by id. Raises UnrolledError for one that labels none of `ids`."""
-    table = dict(row for _, row in csv_rows(path, _columns(path)) if row[0])
+def _table(path: Path, ids: Sequence[str], task: Task) -> dict[str, str]:
+    """The labels of a table by id. Raises UnrolledError for one that labels none of `ids`, or one id in two ways."""
+    table, places, odd = dict[str, str](), dict[str, str](), list[str]()
+    for at, (name, text) in csv_rows(path, _columns(path)):
+        said = task.canonical(text, SEPARATOR)
+        known, place = table.setdefault(name, said), places.setdefault(name, at)
+        if name and said != known:
+            odd.append(f"{at}: {name!r} is {said!r}, but {known!r} in {place}")
+    refuse("ids with several labels", odd, "Keep one row of each; lists of labels are joined by '|'.")
     if not any(name in table for name in ids):
         raise UnrolledError(
             f"{path}: labels none of the sequences: its column `id` must hold names such as {ids[0]!r}"

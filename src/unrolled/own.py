@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from unrolled import audit, gate
 from unrolled import split as splits
@@ -65,6 +64,7 @@ def split(
     if request.threshold is not None:
         wanted["identity"] = request.threshold
     terms = Terms.of_cards({"alphabet": alphabet, "strands": 1 if request.single_stranded else 2}, wanted)
+    strata = _strata(frame["label"].tolist(), request.multilabel, say)
     sequences = frame["sequence"].tolist()
     found = neighbours(
         sequences,
@@ -79,7 +79,7 @@ def split(
     say(f"{len(found.pairs):,} neighbours at {100 * terms.threshold:g} % ({terms.definition.name})")
     made = disjoint(
         frame["id"].tolist(),
-        _labels(frame["label"], request.multilabel),
+        strata[1],
         found.pairs,
         found.identity,
         k=request.folds,
@@ -88,9 +88,7 @@ def split(
         threads=request.threads,
         definition=terms.definition.name,
     )
-    task = "multilabel" if request.multilabel else "multiclass"
-    kept = made.kept.reset_index(drop=True)
-    for sentence in splits.warnings(splits.summary(frame.assign(target=frame["label"]), kept, task) | made.facts):
+    for sentence in splits.warnings(splits.summary(frame, made.kept, strata) | made.facts):
         say(f"warning: {sentence}")
     certificate, _ = audit.certify(
         audit.folded(frame, made.kept),
@@ -115,5 +113,16 @@ def write(folder: Path, made: Split, certificate: dict[str, Any]) -> None:
     write_json(folder / "certificate.json", certificate)
 
 
-def _labels(targets: pd.Series, multilabel: bool) -> NDArray[np.int64]:
-    return named("multilabel" if multilabel else "multiclass").strata(targets.tolist())[1]
+def _strata(labels: list[str], multilabel: bool, say: Say) -> splits.Strata:
+    """What folds are kept even in. A sequence without a label counts in no class."""
+    known = [row for row, text in enumerate(labels) if text]
+    if not known:
+        say("no sequence has a label: folds are kept even in size alone")
+        return ["sequences"], np.ones((len(labels), 1), dtype=np.int64)
+    if len(known) < len(labels):
+        n = len(labels) - len(known)
+        say(f"warning: {n:,} of {len(labels):,} sequences have no label, and count in no class")
+    names, counts = named("multilabel" if multilabel else "multiclass").strata([labels[row] for row in known])
+    found = np.zeros((len(labels), len(names)), dtype=np.int64)
+    found[known] = counts
+    return names, found

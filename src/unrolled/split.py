@@ -14,9 +14,10 @@ from unrolled.disjoint import warnings as disjoint_warnings
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
 from unrolled.gate import versions
-from unrolled.tasks import named
+from unrolled.tasks import Counts, named
 
 Card = dict[str, Any]
+Strata = tuple[list[str], Counts]
 
 
 def balance(groups: NDArray[np.integer], labels: NDArray[np.number], folds: int, seed: int) -> NDArray[np.int64]:
@@ -92,7 +93,8 @@ def make(
     if clusters is not None:
         tools["mmseqs"] = clusters.attrs["mmseqs"]
     facts = {"title": card["title"], "group": card["group"], "identity": card.get("identity")}
-    said = facts | summary(table, made.kept, task) | made.facts | {"tools": tools}
+    strata = named(task).strata(table["target"].tolist())
+    said = facts | summary(table, made.kept, strata) | made.facts | {"tools": tools}
     return Split(made.folds, made.removed, said)
 
 
@@ -127,9 +129,12 @@ def _homology(table: pd.DataFrame, card: Card, task: str, neighbours: pd.DataFra
     return Split(made.folds, made.removed, made.facts | {"neighbours": dict(neighbours.attrs)})
 
 
-def summary(table: pd.DataFrame, folds: pd.DataFrame, task: str) -> dict[str, Any]:
-    """What `split.json` says of the folds: their sizes, groups and class counts; removed sequences count nowhere."""
-    names, labels = named(task).strata(table["target"].tolist())
+def summary(table: pd.DataFrame, folds: pd.DataFrame, strata: Strata) -> dict[str, Any]:
+    """What `split.json` says of the folds: their sizes, groups and class counts; removed sequences count nowhere.
+
+    `strata` are the names of the classes, and how much of each a row of the table holds, (N, K).
+    """
+    names, labels = strata
     labels = labels[pd.Index(table["id"]).get_indexer(folds["id"])]  # (N, K)
     sizes = folds["group"].value_counts()
 
