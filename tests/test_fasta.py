@@ -5,7 +5,8 @@ import gzip
 import pytest
 
 from unrolled.errors import UnrolledError
-from unrolled.fasta import accession, guess_alphabet, identifier, read_fasta
+from unrolled.fasta import guess_alphabet, read_fasta
+from unrolled.headers import accession, identifier, identifiers
 from unrolled.headers import label as header_label
 
 
@@ -28,11 +29,42 @@ from unrolled.headers import label as header_label
         ("ref|NP_000123.1| factor IX", "NP_000123.1", ""),
         ("pdb|1ABC|A chain", "1ABC_A", ""),
         ("lcl|my_contig_7", "my_contig_7", ""),
+        ("jgi|Aspnid1|1234|fgenesh1_pg", "Aspnid1_1234", ""),
+        ("gnl|CDD|238014 kinase", "CDD_238014", ""),
+        ("pir||A1234", "A1234", ""),
+        ("gi|129295|pir||A1234", "A1234", ""),
+        ("GB|AAD44166.1|", "AAD44166.1", ""),
+        ("ref|label=ER", "ref", "ER"),
+        ("ENSG00000139618.5|ENST00000380152.7", "ENSG00000139618.5", ""),
         ("my|own|style", "my", ""),
     ],
 )
 def test_headers(header, name, label):
     assert (identifier(header), header_label(header)) == (name, label)
+
+
+@pytest.mark.parametrize(
+    ("headers", "ids"),
+    [
+        (["my|own|style", "my|other text"], ["my|own|style", "my|other"]),
+        (["ENSG1|ENST1", "ENSG1|ENST2", "ENSG2"], ["ENSG1|ENST1", "ENSG1|ENST2", "ENSG2"]),
+        (["gi|1|ref|NP_1.1| x", "gi|2|ref|NP_1.1| y"], ["gi|1|ref|NP_1.1", "gi|2|ref|NP_1.1"]),
+        (["a|label=x", "a|label=y"], ["a", "a"]),  # one id with two labels
+        (["a one", "a two", "b"], ["a", "a", "b"]),
+        (["jgi|Asp|1|x", "jgi|Asp|2|y"], ["Asp_1", "Asp_2"]),
+    ],
+)
+def test_where_short_ids_repeat_the_first_words_are_the_ids_of_the_whole_file(headers, ids):
+    assert identifiers(headers) == ids
+
+
+def test_that_ids_are_first_words_is_said_once(tmp_path, capsys):
+    path = tmp_path / "a.fa"
+    path.write_text(">ENSG1|ENST1\nMKTW\n>ENSG2|ENST2\nMKTW\n>ENSG2|ENST3\nMKTW\n")
+    assert read_fasta(path)["id"].tolist() == ["ENSG1|ENST1", "ENSG2|ENST2", "ENSG2|ENST3"]
+    [said] = capsys.readouterr().err.splitlines()
+    assert "a.fa: ids such as 'ENSG2' repeat" in said
+    assert said.endswith("such as 'ENSG2|ENST2'")
 
 
 @pytest.mark.parametrize(
@@ -43,6 +75,8 @@ def test_headers(header, name, label):
         ("A0A022YWF9", "A0A022YWF9"),
         ("NP_000123.1", "NP_000123"),
         ("ENSP00000369497.3", "ENSP00000369497"),
+        ("ENSG00000139618.5|ENST00000380152.7", "ENSG00000139618"),
+        ("sp|P12345-2|AATM_RABIT", "P12345"),
         ("seq1", None),
         ("7", None),
         ("chain-2", None),

@@ -122,6 +122,21 @@ def test_a_header_has_the_same_label_for_a_card_and_without_one(file, label):
     assert rows(read(FASTA, "demo", [path])[0])[0][2] == read_fasta(path)["label"].item() == label
 
 
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("ref|NP_000123.1| factor", "NP_000123.1"),
+        ("gi|5|gb|AAD4.1| x", "AAD4.1"),
+        ("pdb|1ABC|A", "1ABC_A"),
+        ("x y", "x"),
+    ],
+)
+def test_a_header_has_the_same_id_for_a_card_and_without_one(file, header, name):
+    path = file("x.fasta", f">{header}\nMK\n")
+    card = {key: value for key, value in FASTA.items() if key != "header"} | {"task": "generation"}
+    assert read(card, "demo", [path])[0]["id"].item() == read_fasta(path)["id"].item() == name
+
+
 def test_fasta_with_fields_between_blanks_and_kept_ones(file):
     card = FASTA | {"header": {"separator": " ", "target": "TARGET"}, "keep": ["SET"]}
     table, _ = read(card, "demo", [file("x.fasta", ">s1 TARGET=a SET=train\nMK\n")])

@@ -291,6 +291,13 @@ def test_sequences_without_a_label_are_counted_and_are_no_class(tmp_path):
     assert certificate["split"]["even"]
 
 
+@pytest.mark.parametrize("header", ["jgi|Aspnid1|{id}|x", "gnl|mine|{id}", "ENSG1|{id}", "pir||{id}"])
+def test_headers_of_other_databases_have_ids_of_their_own(tmp_path, header):
+    path = fasta(tmp_path / "a.fasta", families(15, 2), header=f">{header} text")
+    assert CliRunner().invoke(cli, ["split", str(path), "--out", str(tmp_path)]).exit_code == 0
+    assert outputs(tmp_path)[0]["id"].nunique() == 30
+
+
 def test_labels_may_be_lists(tmp_path):
     frame = families(30, 2)
     labels = tmp_path / "labels.csv"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from unrolled.fasta import accession
+from unrolled.headers import accession
 from unrolled.identity import reverse_complement
 
 PART = {"protein": 10, "dna": 20, "rna": 20}  # letters: shorter ones occur in unrelated sequences by chance
