@@ -97,6 +97,19 @@ def test_every_planted_leak_among_proteins_is_found(tmp_path, train, clean):
     assert found["max_identity"] == 1
 
 
+def test_the_nearest_and_the_one_of_the_same_accession_are_told_apart(tmp_path, train, clean):
+    train |= {"sp|P12345|AATM_RABIT": PROTEINS[50]}
+    planted = {"sp|P12345-2|AATM_RABIT": mutant(train["t6"], 0.6), "copy": train["t3"]}
+    _, found, text = audit(tmp_path, train, clean | planted)
+    isoform = next(one for one in found["offenders"] if one["id"] == "P12345-2")
+    assert (isoform["nearest"], isoform["partner"]) == ("t6", "P12345")
+    shown = [line.split(maxsplit=4) for line in text.splitlines() if " %  t" in line]
+    assert shown == [
+        ["copy", "100.0", "%", "t3", "above threshold, exact duplicate: t3"],
+        ["P12345-2", f"{100 * isoform['identity']:.1f}", "%", "t6", "above threshold, shared accession: P12345"],
+    ]
+
+
 def test_homologs_of_35_percent_are_all_found(tmp_path, train, clean):
     planted = {f"h{n}": mutant(sequence, 0.35, seed=n) for n, sequence in enumerate(PROTEINS[:10])}
     status, found, _ = audit(tmp_path, train, clean | planted)
