@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ KEYS = {
 }
 PROTEINS = unrelated(60, length=120)
 DNA = ["".join(np.random.default_rng(n).choice(list("ACGT"), 150)) for n in range(30)]
+MAIN = "from unrolled.cli import main; main()"
 
 
 def fasta(path: Path, records: dict[str, str]) -> Path:
@@ -255,23 +257,57 @@ def test_an_mmseqs_that_fails_is_quoted_and_leaves_nothing_behind(tmp_path, trai
     assert not out.exists()
 
 
+def lives(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody waited for does not."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:  # it ended in between, or there is no /proc
+        return not Path("/proc/self").exists()
+
+
 @pytest.mark.faults(
     "interruptions",
-    "SIGTERM while MMseqs2 searches",
-    "status 143; temporary files are removed",
+    "SIGTERM, Ctrl-C (SIGINT) or a terminal that closes (SIGHUP) while MMseqs2 searches, a shell script with "
+    "processes of its own",
+    "status 143, 130 or 129; all processes end, temporary files are removed",
 )
-def test_a_search_that_is_stopped_leaves_nothing_behind(tmp_path, train, clean):
-    env = os.environ | with_mmseqs(tmp_path, f"touch {tmp_path}/started\nexec sleep 60")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_search_that_is_stopped_leaves_nothing_behind(tmp_path, train, clean, number):
+    script = f"sleep 60 &\necho $! > {tmp_path}/pid\nmv {tmp_path}/pid {tmp_path}/started\nwait"
+    env = os.environ | with_mmseqs(tmp_path, script)
     files = fasta(tmp_path / "a.fa", train), fasta(tmp_path / "b.fa", clean)
-    command = [sys.executable, "-m", "unrolled", "audit", "--train", str(files[0]), "--test", str(files[1])]
+    code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"  # also in the background
+    command = [sys.executable, "-c", f"{code}signal.signal(signal.SIGHUP, signal.SIG_DFL)\n{MAIN}", "audit"]
+    command += ["--train", str(files[0]), "--test", str(files[1]), "--minutes", "0"]
+    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as running:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "started").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        pid = int((tmp_path / "started").read_text())
+        assert lives(pid)
+        assert len(list((tmp_path / "tmp").iterdir())) == 1
+        running.send_signal(number)
+        assert running.wait(timeout=20) == 128 + number
+    assert not lives(pid)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_stop_that_nohup_wards_off_stops_nothing(tmp_path, train, clean):
+    script = f"touch {tmp_path}/started\nuntil test -e {tmp_path}/go; do sleep 0.1; done\nexit 1"
+    env = os.environ | with_mmseqs(tmp_path, script)
+    files = fasta(tmp_path / "a.fa", train), fasta(tmp_path / "b.fa", clean)
+    code = f"import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n{MAIN}"
+    command = [sys.executable, "-c", code, "audit", "--train", str(files[0]), "--test", str(files[1])]
     with subprocess.Popen([*command, "--minutes", "0"], env=env, stderr=subprocess.DEVNULL) as running:
         deadline = time.monotonic() + 60
         while not (tmp_path / "started").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert len(list((tmp_path / "tmp").iterdir())) == 1
-        running.terminate()
-        assert running.wait(timeout=20) == 128 + 15
-    assert list((tmp_path / "tmp").iterdir()) == []
+        running.send_signal(signal.SIGHUP)
+        (tmp_path / "go").touch()
+        assert running.wait(timeout=20) == 2  # the script's failure
 
 
 def test_a_disk_that_fills_while_the_search_is_prepared_is_one_line(tmp_path, train, clean, monkeypatch, capsys):

@@ -4,7 +4,6 @@ For proteins its prefilter alone: it scores the best ungapped stretch of every s
 on one diagonal, and what passes is aligned exactly by whoever asked.
 """
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -106,7 +105,7 @@ def search(
         settings: further ones of MMseqs2's prefilter, such as `-k 5`.
         most: candidates of one query; itself counts.
     """
-    with tempfile.TemporaryDirectory(prefix="unrolled-search-") as folder:
+    with homology.scratch() as folder:
         here = Path(folder)
         for name, rows in (("queries", queries), ("targets", targets)):
             entries = (f">{i}\n{sequences[i]}\n" for i in rows.tolist())

@@ -71,8 +71,10 @@ def main() -> None:
     Status 1 means that leaks were found, and nothing else: what nobody expected is a traceback and 2, a signal gives
     128 and its number.
     """
-    # Leave as after an error: what is running is stopped, temporary files are removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            # Leave as after an error: what is running is stopped, temporary files are removed.
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         sys.exit(cli(prog_name="unrolled", standalone_mode=False))
     except UnrolledError as error:
