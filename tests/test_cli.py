@@ -1,5 +1,6 @@
 """Exit statuses: 1 means leaks alone; stops, readers that go and faults of the program have others."""
 
+import json
 import os
 import signal
 import subprocess
@@ -89,3 +90,35 @@ def test_answers_that_are_asked_for_are_status_0(arguments):
     with unrolled(arguments) as running:
         assert "unrolled" in running.communicate(timeout=60)[0]
     assert running.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("audit", "--json"), ("audit", "--html"), ("split", "--out")], ids=["json", "html", "folder"]
+)
+def test_what_cannot_be_written_is_learned_before_the_work(tmp_path, commands, name, option):
+    never = "from unrolled import leakage, own\nleakage.read = own.read = lambda *_, **__: 1 / 0"
+    with unrolled([*commands[name], option, str(tmp_path / "a.fasta" / "out.x")], never) as running:
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 2
+    [line] = said.splitlines()
+    assert f"{tmp_path}/a.fasta/out.x" in line
+    assert "a part of this path is a file" in line
+
+
+@pytest.mark.parametrize("name", ["audit", "split"])
+def test_the_verdict_is_told_even_where_files_fail(tmp_path, commands, name):
+    full = "from unrolled import files\nfiles.write_json.__code__ = (lambda path, value: 1 / 0).__code__"
+    arguments = [*commands[name], "--json", str(tmp_path / "x.json")] if name == "audit" else commands[name]
+    with unrolled(arguments, full) as running:
+        told, _ = running.communicate(timeout=120)
+    assert running.returncode == 2
+    assert told.startswith("Leaks: 8 of 8 test sequences" if name == "audit" else "Zero of 8 sequences")
+
+
+def test_files_are_written_even_where_nobody_reads_the_verdict(tmp_path, commands):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with unrolled([*commands["audit"], "--json", str(tmp_path / "x.json")], stdout=writer) as running:
+        os.close(writer)
+        running.communicate(timeout=120)
+    assert json.loads((tmp_path / "x.json").read_text())["verdict"] == "leaks"

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from test_leakage import with_mmseqs
-from unrolled import homology, own
+from unrolled import homology, neighbours, own
 from unrolled.cli import cli, main
 from unrolled.definitions import DEFINITIONS
 from unrolled.disjoint import disjoint
@@ -240,6 +240,18 @@ def test_beyond_the_budget_a_failing_mmseqs_is_an_error_and_leaves_nothing(tmp_p
     assert message in done.stderr
     assert not (tmp_path / "out").exists()
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize(("budget", "audit"), [(0.01, 1200), (1e9, 0)], ids=["for the neighbours", "for the audit"])
+def test_that_mmseqs_is_missing_is_learned_before_anything_is_proved(monkeypatch, budget, audit):
+    def missing():
+        raise UnrolledError("MMseqs2 was not found")
+
+    monkeypatch.setattr(neighbours.homology, "version", missing)
+    monkeypatch.setattr(neighbours.bounds, "doubts", lambda *_, **__: pytest.fail("proved"))
+    sequences = families(40, 3)["sequence"].tolist()
+    with pytest.raises(UnrolledError, match="MMseqs2 was not found"):
+        neighbours.neighbours(sequences, DEFINITIONS["local80"], 0.3, budget=budget, audit=audit)
 
 
 def test_where_a_search_is_needed_and_mmseqs_is_missing_one_line_says_so(tmp_path, monkeypatch, capsys):

@@ -21,6 +21,7 @@ MENDED = {  # what the system refuses, and what helps
     errno.EROFS: "{} cannot be written, its file system is read-only: mount it writable, or write elsewhere",
     errno.EACCES: "{}: permission denied: mend the rights of file or folder, or write elsewhere",
     errno.EPERM: "{}: not permitted: mend the rights of file or folder, or write elsewhere",
+    errno.ENOTDIR: "{}: a part of this path is a file, not a folder: write elsewhere",
     errno.EIO: "{}: the disk failed to read or write: see the system's log, and use another disk",
 }
 

@@ -75,6 +75,16 @@ def read_parquet(path: Path | str) -> "pd.DataFrame":
         raise UnrolledError(f"{path} is cut off or damaged ({error}): {AGAIN}") from None
 
 
+def check_writable(path: Path) -> None:
+    """Raise OSError if no file could be written to `path`: before the work, not after it. Nothing is left there."""
+    home = next(folder for folder in path.absolute().parents if folder.exists())
+    try:
+        tempfile.TemporaryFile(dir=home).close()
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
 def source_of(path: Path) -> Path:
     """The JSON file beside a downloaded one that says where it came from, if something is known of that."""
     return path.with_name(f"{path.name}.json")

@@ -24,7 +24,7 @@ from unrolled import bounds, candidates, homology
 from unrolled.audit import Terms
 from unrolled.definitions import DEFINITIONS, Definition
 from unrolled.identity import identities
-from unrolled.nearest import sensitivity
+from unrolled.nearest import crossing_cost, seconds, sensitivity
 from unrolled.progress import meter
 
 # Of one core, nominal: cells of the bounds' score tables, with the time to align the pairs that these leave in doubt.
@@ -101,6 +101,9 @@ def neighbours(
     searching = sum(candidates.seconds(sequences, each["sensitivity"], 1) for each in searches)
     shorter = math.inf if cost(math.inf) <= budget else _affordable(sequences, cost, budget)
     say(_plan(total, cost(math.inf), budget, shorter, cost(shorter), searching))
+    every = len(parts) * (2 if both_strands else 1) * seconds(*crossing_cost(sequences, np.arange(len(sequences))))
+    # Whether it is there is learned before anything is proved, also where the audit alone will ask it.
+    mmseqs = homology.version() if shorter < math.inf or every > audit else None
 
     def aligned(pairs: NDArray[np.int64]) -> Aligned:
         say(f"aligning {len(pairs):,} pairs")
@@ -113,8 +116,8 @@ def neighbours(
     else:
         found, cut = _sought(sequences, searches, proposed, shorter, threshold, aligned)
     edge = found.identity >= np.float32(threshold)
-    mmseqs = None if math.isinf(shorter) else homology.version()
-    return Neighbours(found.pairs[edge], found.identity[edge], shorter, len(found.pairs), total, cut, mmseqs)
+    asked = None if math.isinf(shorter) else mmseqs
+    return Neighbours(found.pairs[edge], found.identity[edge], shorter, len(found.pairs), total, cut, asked)
 
 
 class Aligned(NamedTuple):

@@ -71,9 +71,11 @@ def audit(
     from unrolled import leakage
     from unrolled.audit import Terms
     from unrolled.audit_text import text
-    from unrolled.files import write_json
+    from unrolled.files import check_writable, write_json
     from unrolled.progress import meter
 
+    for path in filter(None, (json_out, html_out)):
+        check_writable(path)
     wanted = {"definition": definition} | ({"identity": threshold} if threshold is not None else {})
     known, tested, kind = leakage.read(train, test, alphabet=alphabet, labels=labels)
     terms = Terms.of_cards({"alphabet": kind, "strands": 1 if single_stranded else 2}, wanted, leakage.DEFAULT)
@@ -89,13 +91,15 @@ def audit(
         say=say,
     )
     facts = found.facts()
-    if json_out:
-        write_json(json_out, facts)
-    if html_out:
-        from unrolled.audit_page import write_html
+    try:
+        click.echo(text(facts))  # before the files, which may fail; and these even if nobody reads it
+    finally:
+        if json_out:
+            write_json(json_out, facts)
+        if html_out:
+            from unrolled.audit_page import write_html
 
-        write_html(html_out, facts, train.name, test.name)
-    click.echo(text(facts))
+            write_html(html_out, facts, train.name, test.name)
     context.exit(1 if found.leaks else 0)
 
 
@@ -131,13 +135,17 @@ def split(fasta: Path, labels: Path | None, minutes: float, out: Path, **asked: 
       unrolled split my.fasta --labels my.csv --threshold 0.3 --folds 5 --out my-split
     """
     from unrolled import own
+    from unrolled.files import check_writable
 
+    check_writable(out / "certificate.json")
     request = own.Request(**asked, budget=60 * minutes)
     frame, alphabet = own.read(fasta, labels, request)
     made, certificate = own.split(frame, alphabet, request, say=say)
-    own.write(out, made, certificate)
+    try:
+        click.echo(certificate["statement"])
+    finally:
+        own.write(out, made, certificate)
     say(f"{certificate['split']['kept']:,} sequences in {request.folds} folds, {len(made.removed):,} removed: {out}")
-    click.echo(certificate["statement"])
     click.get_current_context().exit(1 if certificate["above_threshold"] else 0)
 
 
