@@ -189,6 +189,31 @@ def test_small_and_uniform_sets_get_an_answer(tmp_path, train, test, status):
     assert audit(tmp_path, train, test)[0] == status
 
 
+@pytest.mark.parametrize("shape", ["substituted", "standard input", "redirected"])
+def test_files_may_be_pipes(tmp_path, train, clean, shape):
+    files = fasta(tmp_path / "a.fa.gz", train), fasta(tmp_path / "b.fa", clean | {"copy": train["t3"]})
+    (tmp_path / "labels.csv").write_text("id,label\nt3,ER\ncopy,nucleus\n")
+    audits = f"{sys.executable} -m unrolled audit --json {tmp_path}/out.json"
+    command = {
+        "substituted": f"{audits} --train <(zcat {files[0]}) --test <(cat {files[1]}) "
+        f"--labels <(cat {tmp_path}/labels.csv)",
+        "standard input": f"cat {files[0]} | {audits} --train - --test {files[1]} --labels {tmp_path}/labels.csv",
+        "redirected": f"{audits} --train - --test {files[1]} --labels {tmp_path}/labels.csv < {files[0]}",
+    }[shape]
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert [one["id"] for one in found["offenders"]] == ["copy"]
+    assert (found["train_sequences"], found["test_sequences"], found["conflicting_labels"]) == (30, 16, 1)
+
+
+def test_a_pipe_that_holds_no_fasta_is_told_by_its_line():
+    command = f"{sys.executable} -m unrolled audit --train <(echo x) --test <(printf '<html>')"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert ":1: FASTA starts with '>', this file with 'x'" in done.stderr
+
+
 def with_mmseqs(folder: Path, script: str) -> dict[str, str]:
     """The environment in which a shell script is MMseqs2, and folder/tmp the place of temporary files."""
     mmseqs = folder / "bin" / "mmseqs"

@@ -26,7 +26,7 @@ def doctor(system: bool) -> None:
 
 
 @click.command()
-@click.option("--train", required=True, type=FILE, help="FASTA of what is trained on; .gz is fine.")
+@click.option("--train", required=True, type=FILE, help="FASTA of what is trained on; .gz, pipes and - are fine.")
 @click.option("--test", required=True, type=FILE, help="FASTA of what is tested.")
 @click.option("--threshold", type=float, help="Identity that counts as a leak.  [default: 0.3; nucleotides 0.8]")
 @click.option(
@@ -155,7 +155,7 @@ def split(fasta: Path, labels: Path | None, minutes: float, out: Path, **asked: 
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 @click.argument("file", type=FILE)
 def predict(run: Path, file: Path, out: Path, threads: int) -> None:
-    """Ask a trained network about anybody's FASTA file; .gz is fine.
+    """Ask a trained network about anybody's FASTA file; .gz, pipes and - (standard input) are fine.
 
     A run on numeric series reads a FILE laid out as its data card says, with or without targets.
 
