@@ -122,3 +122,15 @@ def test_files_are_written_even_where_nobody_reads_the_verdict(tmp_path, command
         os.close(writer)
         running.communicate(timeout=120)
     assert json.loads((tmp_path / "x.json").read_text())["verdict"] == "leaks"
+
+
+@pytest.mark.parametrize("name", ["audit", "split"])
+def test_what_is_too_long_to_be_aligned_is_refused_before_the_work(commands, name):
+    small = "from unrolled import pairwise\npairwise.memory = lambda: 6000\n"
+    small += "nearest._Job.align = neighbours.bounds.doubts = lambda *_: 1 / 0"
+    with unrolled(commands[name], small) as running:
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 2
+    [line] = [line for line in said.splitlines() if "error" in line]
+    assert "s0 (80 letters) and s" in line
+    assert "Leave out or cut the longest sequences" in line

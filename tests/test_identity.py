@@ -1,6 +1,8 @@
 """Identity under named definitions: EMBOSS needle's own numbers, alignments made by hand, and properties."""
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unrolled import pairwise
 from unrolled.errors import UnrolledError
 from unrolled.identity import DEFINITIONS, check_threshold, definition, identities, reverse_complement
+from unrolled.pairwise import check_room
 
 # Made-up pairs of related sequences, with odd letters; identical, columns and score are what `needle` of EMBOSS
 # 6.6.0 printed for them (-gapopen 10 -gapextend 0.5).
@@ -237,3 +241,32 @@ def test_an_unknown_or_unfitting_definition_names_those_that_fit():
 def test_a_threshold_outside_0_to_1_is_refused(threshold):
     with pytest.raises(UnrolledError, match=r"such as 0\.3 for 30 %"):
         check_threshold(threshold)
+
+
+@pytest.mark.parametrize("folds", [None, [0, 1, 0]])
+def test_sequences_that_memory_cannot_hold_the_table_of_are_named(monkeypatch, folds):
+    names, sequences = ["a", "b", "c"], ["M" * 4, "M" * 10, "M" * 9]
+    monkeypatch.setattr(pairwise, "memory", lambda: 90)
+    check_room(names, sequences, folds)
+    monkeypatch.setattr(pairwise, "memory", lambda: 89)
+    with pytest.raises(UnrolledError, match=r"^b \(10 letters\) and c \(9\) cannot be aligned"):
+        check_room(names, sequences, folds)
+    check_room(names, sequences, [0, 1, 1])
+    check_room(names[:1], sequences[:1])
+
+
+def test_memory_is_what_a_limit_leaves():
+    code = "import resource\nresource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))\n"
+    code += "from unrolled.pairwise import memory\nprint(memory())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert int(told) <= 2**32
+    assert pairwise.memory() > 2**20
+
+
+def test_an_alignment_without_memory_is_an_error():
+    code = "import resource\nfrom unrolled.identity import DEFINITIONS, identities\nimport numpy as np\n"
+    code += "resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))\nlong = 'MKTAYIAKQR' * 10000\n"
+    code += "identities([long], [long], np.array([[0, 0]]), DEFINITIONS['needle'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "UnrolledError: no memory to align 100,000 letters with 100,000" in done.stderr
+    assert "that takes 9.3 GiB of " in done.stderr

@@ -25,6 +25,7 @@ from unrolled.audit import Terms
 from unrolled.definitions import DEFINITIONS, Definition
 from unrolled.identity import identities
 from unrolled.nearest import crossing_cost, seconds, sensitivity
+from unrolled.pairwise import check_room
 from unrolled.progress import meter
 
 # Of one core, nominal: cells of the bounds' score tables, with the time to align the pairs that these leave in doubt.
@@ -202,6 +203,7 @@ def of_table(
     """
     terms = Terms.of_cards(data, split)
     rows = table.sort_values("id", ignore_index=True)
+    check_room(rows["id"].tolist(), rows["sequence"].tolist())
     found = neighbours(
         rows["sequence"].tolist(),
         terms.definition,

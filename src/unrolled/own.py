@@ -17,6 +17,7 @@ from unrolled.fasta import guess_alphabet, read_fasta
 from unrolled.files import atomic, write_json
 from unrolled.formulas import REMEDY, is_formula
 from unrolled.neighbours import BUDGET, neighbours
+from unrolled.pairwise import check_room
 from unrolled.progress import meter
 from unrolled.tasks import named
 
@@ -66,6 +67,7 @@ def split(
     terms = Terms.of_cards({"alphabet": alphabet, "strands": 1 if request.single_stranded else 2}, wanted)
     strata = _strata(frame["label"].tolist(), request.multilabel, say)
     sequences = frame["sequence"].tolist()
+    check_room(frame["id"].tolist(), sequences)
     found = neighbours(
         sequences,
         terms.definition,
