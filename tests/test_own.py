@@ -187,7 +187,7 @@ def test_a_class_rarer_than_the_folds_is_split_all_the_same(tmp_path):
     done = run(fasta(tmp_path / "rare.fasta", frame), "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert len(outputs(tmp_path / "out")[0]) == 40
-    assert "class 'rare' does not occur in fold(s)" in done.stderr
+    assert "classes that do not occur in some folds (1 in all): 'rare' in" in done.stderr
 
 
 def test_sequences_shorter_than_a_kmer_are_compared_like_all_others(tmp_path):
@@ -308,6 +308,28 @@ def test_headers_of_other_databases_have_ids_of_their_own(tmp_path, header):
     path = fasta(tmp_path / "a.fasta", families(15, 2), header=f">{header} text")
     assert CliRunner().invoke(cli, ["split", str(path), "--out", str(tmp_path)]).exit_code == 0
     assert outputs(tmp_path)[0]["id"].nunique() == 30
+
+
+def test_numbers_are_split_even_in_their_fifths():
+    said, values = [], np.random.default_rng(0).permutation(1000) / 7
+    names, counts = own._strata([f"{value:.4f}" for value in values] + [""], False, said.append)
+    assert counts.shape == (1001, len(names)) == (1001, 5)
+    assert counts.sum(axis=0).tolist() == [200] * 5
+    assert said[-1] == "labels are numbers, most of them distinct: folds are kept even in their fifths"
+
+
+def test_a_few_numbers_are_classes():
+    assert own._strata(["0", "1", "1"] * 10, False, print)[0] == ["0", "1"]
+
+
+def test_labels_that_are_names_are_refused(tmp_path):
+    frame = families(15, 2)
+    done = run(fasta(tmp_path / "a.fasta", frame.assign(label="L" + frame["id"])), "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "30 different labels for 30 sequences, such as 'LP00000'" in done.stderr
+    assert not (tmp_path / "out").exists()
+    names = own._strata(list("abcdef"), False, print)[0]  # of so few, each may be a class
+    assert names == list("abcdef")
 
 
 def test_labels_may_be_lists(tmp_path):

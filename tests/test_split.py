@@ -149,4 +149,13 @@ def test_the_summary_counts_and_a_lacking_class_is_said():
     assert sum(f["classes"]["rare"] for f in said["folds"]) == 1
     assert said["n_groups"] == 10
     [sentence] = warnings(said)
-    assert "class 'rare' does not occur in fold(s)" in sentence
+    assert sentence.startswith("classes that do not occur in some folds (1 in all): 'rare' in ")
+
+
+def test_many_lacking_classes_are_one_sentence():
+    table = a_table(400, target=[f"rare{i}" for i in range(100)] + ["common"] * 300)
+    folds = make_folds(table, {"group": "sequence", "folds": 5, "seed": 0}, "multiclass")
+    [sentence] = warnings(summary(table, folds, named("multiclass").strata(table["target"])))
+    assert "(100 in all)" in sentence
+    assert sentence.count("'rare") == 5
+    assert sentence.endswith(" and 95 more")

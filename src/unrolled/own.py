@@ -12,14 +12,17 @@ from unrolled import audit, gate
 from unrolled import split as splits
 from unrolled.audit import Terms
 from unrolled.disjoint import Split, disjoint
-from unrolled.errors import refuse
+from unrolled.errors import UnrolledError, refuse
 from unrolled.fasta import guess_alphabet, read_fasta
 from unrolled.files import atomic, write_json
 from unrolled.formulas import REMEDY, is_formula
 from unrolled.neighbours import BUDGET, neighbours
 from unrolled.pairwise import check_room
 from unrolled.progress import meter
-from unrolled.tasks import named
+from unrolled.tasks import Task, named
+
+MOST_CLASSES = 0.5  # for each labelled sequence: more are numbers or names, unless there are few
+FEW = 20
 
 Say = Callable[[str], None]
 
@@ -116,7 +119,10 @@ def write(folder: Path, made: Split, certificate: dict[str, Any]) -> None:
 
 
 def _strata(labels: list[str], multilabel: bool, say: Say) -> splits.Strata:
-    """What folds are kept even in. A sequence without a label counts in no class."""
+    """What folds are kept even in. A sequence without a label counts in no class.
+
+    Raises UnrolledError for labels that are nearly as many as the sequences: names, for example.
+    """
     known = [row for row, text in enumerate(labels) if text]
     if not known:
         say("no sequence has a label: folds are kept even in size alone")
@@ -124,7 +130,24 @@ def _strata(labels: list[str], multilabel: bool, say: Say) -> splits.Strata:
     if len(known) < len(labels):
         n = len(labels) - len(known)
         say(f"warning: {n:,} of {len(labels):,} sequences have no label, and count in no class")
-    names, counts = named("multilabel" if multilabel else "multiclass").strata([labels[row] for row in known])
+    names, counts = _task(texts := [labels[row] for row in known], multilabel, say).strata(texts)
     found = np.zeros((len(labels), len(names)), dtype=np.int64)
     found[known] = counts
     return names, found
+
+
+def _task(labels: list[str], multilabel: bool, say: Say) -> Task:
+    """What kind of labels these are: mostly distinct numbers are values, of whose fifths folds hold equal parts."""
+    task = named("multilabel" if multilabel else "multiclass")
+    classes = task.classes(labels)
+    if len(classes) <= MOST_CLASSES * len(labels):
+        return task
+    if np.isfinite(pd.to_numeric(pd.Series(labels), errors="coerce")).all():
+        say("labels are numbers, most of them distinct: folds are kept even in their fifths")
+        return named("regression")
+    if len(classes) <= FEW:
+        return task
+    raise UnrolledError(
+        f"{len(classes):,} different labels for {len(labels):,} sequences, such as {classes[0]!r}: folds cannot be "
+        "even in them. Name a column of classes or of numbers, or leave the labels out"
+    )

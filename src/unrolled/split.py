@@ -1,6 +1,5 @@
 """Folds: whole groups, balanced in size and in every class, deterministic per seed."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
 from unrolled.gate import versions
 from unrolled.tasks import Counts, named
+
+SHOWN = 5  # classes in a warning
 
 Card = dict[str, Any]
 Strata = tuple[list[str], Counts]
@@ -160,11 +161,14 @@ def warnings(summary: dict[str, Any]) -> list[str]:
             if n == 0:
                 lacking.setdefault(name, []).append(fold["fold"])
     uneven = disjoint_warnings(summary) if "even" in summary else []
-    return uneven + [f"class '{name}' does not occur in fold(s) {_listed(f)}" for name, f in lacking.items()]
+    return [*uneven, _lacking(lacking)] if lacking else uneven
 
 
-def _listed(values: Sequence[int]) -> str:
-    return ", ".join(map(str, values))
+def _lacking(classes: dict[str, list[int]]) -> str:
+    """One sentence, however many classes some fold lacks."""
+    shown = [f"'{name}' in {', '.join(map(str, folds))}" for name, folds in list(classes.items())[:SHOWN]]
+    more = f" and {len(classes) - SHOWN:,} more" if len(classes) > SHOWN else ""
+    return f"classes that do not occur in some folds ({len(classes):,} in all): {'; '.join(shown)}{more}"
 
 
 def _groups(table: pd.DataFrame, card: Card, clusters: pd.DataFrame | None) -> pd.Series:
