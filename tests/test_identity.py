@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unrolled import pairwise
+from unrolled.definitions import DEFINITIONS, check_threshold, definition
 from unrolled.errors import UnrolledError
-from unrolled.identity import DEFINITIONS, check_threshold, definition, identities, reverse_complement
+from unrolled.identity import identities, reverse_complement
 from unrolled.pairwise import check_room
 
 # Made-up pairs of related sequences, with odd letters; identical, columns and score are what `needle` of EMBOSS
@@ -264,7 +265,8 @@ def test_memory_is_what_a_limit_leaves():
 
 
 def test_an_alignment_without_memory_is_an_error():
-    code = "import resource\nfrom unrolled.identity import DEFINITIONS, identities\nimport numpy as np\n"
+    code = "import resource\nfrom unrolled.definitions import DEFINITIONS\nimport numpy as np\n"
+    code += "from unrolled.identity import identities\n"
     code += "resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))\nlong = 'MKTAYIAKQR' * 10000\n"
     code += "identities([long], [long], np.array([[0, 0]]), DEFINITIONS['needle'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -17,7 +17,8 @@ from click.testing import CliRunner
 from test_audit import LETTERS, mutant, unrelated
 from unrolled.audit import Terms
 from unrolled.cli import cli
-from unrolled.identity import DEFINITIONS, reverse_complement
+from unrolled.definitions import DEFINITIONS
+from unrolled.identity import reverse_complement
 from unrolled.leakage import CHECKS, between
 from unrolled.leaks import conflicts, shared
 

@@ -172,6 +172,12 @@ def test_identical_sequences_are_one_family_and_that_is_said(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_fewer_families_than_folds_are_said_to_be_too_few(tmp_path):
+    done = run(fasta(tmp_path / "few.fasta", families(4, 5)), "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "20 sequences are 4 families of neighbours, which do not break into 5 folds" in done.stderr
+
+
 def test_one_giant_family_leaves_uneven_folds_and_a_warning(tmp_path):
     frame = pd.concat([families(1, 60), families(20, 1, seed=5).assign(id=lambda f: "Q" + f["id"])])
     done = run(fasta(tmp_path / "giant.fasta", frame), "--out", tmp_path / "out")

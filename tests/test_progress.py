@@ -2,6 +2,8 @@
 
 import sys
 
+import pytest
+
 from unrolled import progress
 
 
@@ -25,3 +27,10 @@ def test_a_screen_sees_one_line_that_ends(monkeypatch, capsys):
     out = capsys.readouterr().err
     assert out.count("\n") == 1
     assert out.endswith("left\n")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "2 h")]
+)
+def test_times_are_said_in_the_unit_that_fits(seconds, said):
+    assert progress.spoken(seconds) == said

@@ -13,10 +13,10 @@ import pandas as pd
 
 from unrolled import homology
 from unrolled.candidates import MOST
+from unrolled.definitions import DEFAULT, Definition, check_threshold, definition
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
 from unrolled.gate import LISTED, folds_hash, versions
-from unrolled.identity import DEFAULT, Definition, check_threshold, definition
 from unrolled.nearest import CONFIDENCE, Crossing, Effort, Sample, cross
 from unrolled.pairwise import check_room
 

@@ -11,18 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.definitions import DEFAULT, DEFINITIONS, Definition, check_threshold, definition
+from unrolled.definitions import DEFINITIONS, Definition
 from unrolled.pairwise import DELETION, INSERTION, MATCH, MISSING, align, scoring
-
-__all__ = [
-    "DEFAULT",
-    "DEFINITIONS",
-    "Definition",
-    "check_threshold",
-    "definition",
-    "identities",
-    "reverse_complement",
-]
 
 Progress = Callable[[int, int], None]  # pairs done, pairs in all
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from unrolled.audit import Terms, method, sample_facts, statement, tools
 from unrolled.errors import UnrolledError
 from unrolled.fasta import guess_alphabet, read_fasta
+from unrolled.gate import LISTED
 from unrolled.leaks import Shared, shared
 from unrolled.nearest import Crossing, Effort, cross
 from unrolled.pairwise import check_room
 
-LISTED = 1000  # offenders in the JSON, the worst first
 BANDS = 10  # of the histogram
 CHECKS = {  # in a reader's words; all but the last are leaks
     "exact_duplicates": "the same letters as a training sequence",

@@ -26,7 +26,7 @@ from unrolled.definitions import DEFINITIONS, Definition
 from unrolled.identity import identities
 from unrolled.nearest import crossing_cost, seconds, sensitivity
 from unrolled.pairwise import check_room
-from unrolled.progress import meter
+from unrolled.progress import meter, spoken
 
 # Of one core, nominal: cells of the bounds' score tables, with the time to align the pairs that these leave in doubt.
 # All proteins of DeepLoc 2.0: 4.3e12 cells in 82 minutes of a core, and 44 to align.
@@ -175,11 +175,11 @@ def _affordable(sequences: Sequence[str], cost: Callable[[float], float], budget
 
 
 def _plan(total: int, whole: float, budget: float, shorter: float, short: float, searching: float) -> str:
-    start = f"{total:,} pairs, {_spoken(whole)} of one core for all (budget {_spoken(budget)})"
+    start = f"{total:,} pairs, {spoken(whole)} of one core for all (budget {spoken(budget)})"
     if math.isinf(shorter):
         return f"{start}: proving or aligning every one"
-    some = f"every pair with a sequence of at most {shorter:,.0f} letters, {_spoken(short)}, and " if shorter else ""
-    return f"{start}: too many, so {some}two searches, {_spoken(searching)}"
+    some = f"every pair with a sequence of at most {shorter:,.0f} letters, {spoken(short)}, and " if shorter else ""
+    return f"{start}: too many, so {some}two searches, {spoken(searching)}"
 
 
 def _doubts(
@@ -219,7 +219,3 @@ def of_table(
     edges.attrs |= {"method": found.method, "exhaustive": found.exhaustive}
     edges.attrs |= {"tools": {"mmseqs": found.mmseqs}} if found.mmseqs else {}
     return edges
-
-
-def _spoken(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"

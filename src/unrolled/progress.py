@@ -24,12 +24,15 @@ def meter(what: str) -> Callable[[int, int], None]:
             return
         last_time, last_tenth = now, tenth
         left = (now - began) / max(done, 1) * (of - done)
-        text = f"{subject}: {100 * done // max(of, 1)} % of {of:,} {unit}, {_spoken(left)} left"
+        text = f"{subject}: {100 * done // max(of, 1)} % of {of:,} {unit}, {spoken(left)} left"
         end = "\n" if not watched or done == of else ""
         print(f"\r\x1b[K{text}" if watched else text, end=end, file=sys.stderr, flush=True)
 
     return tell
 
 
-def _spoken(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+def spoken(seconds: float) -> str:
+    """A time as people say it: "89 s", "2 min", "3 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.0f} h"
