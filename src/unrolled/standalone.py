@@ -38,7 +38,12 @@ def doctor(system: bool) -> None:
 @click.option("--json", "json_out", type=FILE, help="Write the findings as JSON.")
 @click.option("--html", "html_out", type=FILE, help="Write the findings as one self-contained page.")
 @click.option(
-    "--minutes", default=10.0, show_default=True, type=click.FloatRange(0), help="Budget of alignment, of two cores."
+    "--minutes",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Predicted minutes of two cores, whatever --threads, in which all pairs are aligned; where they do not "
+    "suffice, a search and a sample take about as long.",
 )
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--seed", default=0, show_default=True, help="Of the random sample beyond the budget.")
@@ -119,7 +124,14 @@ def audit(
 @click.option(
     "--removal", default=0.05, show_default=True, type=click.FloatRange(0, 1), help="Share at most removed."
 )
-@click.option("--minutes", default=40.0, show_default=True, type=click.FloatRange(0), help="Budget, of one core.")
+@click.option(
+    "--minutes",
+    default=40.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Nominal minutes of one core in which all pairs are proved to lie below the threshold or aligned; where "
+    "they do not suffice, searches come on top. The audit of the folds has a quarter as many, of two cores.",
+)
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--out", required=True, type=FOLDER, help="Folder for folds.csv, removed.csv and certificate.json.")
