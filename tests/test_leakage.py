@@ -13,8 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from test_audit import LETTERS, mutant, unrelated
+from unrolled import leaks
 from unrolled.audit import Terms
 from unrolled.cli import cli
 from unrolled.definitions import DEFINITIONS
@@ -404,3 +407,58 @@ def test_the_order_of_the_training_file_does_not_matter():
     terms = Terms(DEFINITIONS["needle"], 0.3, both_strands=False)
     assert between(train, test, "protein", terms).facts() == between(train[::-1], test, "protein", terms).facts()
     assert set(LETTERS) >= set(PROTEINS[0])
+
+
+def table(sequences: list[str], name: str) -> pd.DataFrame:
+    return pd.DataFrame({"id": [f"{name}{n:05}" for n in range(len(sequences))], "sequence": sequences, "label": ""})
+
+
+TEXT = st.text("AC", min_size=1, max_size=9)
+
+
+@given(st.lists(TEXT, min_size=1, max_size=8), st.lists(TEXT, min_size=1, max_size=8), st.randoms())
+def test_parts_are_those_that_comparing_all_finds(train, test, random):
+    known = table(train, "t").sample(frac=1, random_state=random.randrange(99)).reset_index(drop=True)
+    found = leaks._parts(known, table(test, "q"), 3)
+    expected = {}
+    for row, text in enumerate(test):
+        held = [
+            f"t{n:05}"
+            for n, other in enumerate(train)
+            if len(text) != len(other) and len(min(text, other, key=len)) >= 3
+            if min(text, other, key=len) in max(text, other, key=len)
+        ]
+        expected |= {row: min(held)} if held else {}
+    assert dict(zip(found["row"], found["train"], strict=True)) == expected
+
+
+@pytest.fixture
+def hits(monkeypatch) -> list[int]:
+    """Counts the places at which a sequence is compared with a part of another."""
+    counted, known = [0], leaks._hits
+
+    def counting(*arguments):
+        for hit in known(*arguments):
+            counted[0] += 1
+            yield hit
+
+    monkeypatch.setattr(leaks, "_hits", counting)
+    return counted
+
+
+def test_amplicons_of_one_primer_are_not_compared_with_one_another(hits):
+    rng = np.random.default_rng(0)
+    reads = ["ACGTTGCATTTGACCATGAG" + "".join(rng.choice(list("ACGT"), 60)) for _ in range(20_000)]
+    train, test = table(reads[:10_000], "t"), table([*reads[10_000:-1], reads[0][:70]], "q")
+    found = shared(train, test, "dna", both_strands=False)
+    assert found.subsequences[["test", "train"]].values.tolist() == [["q09999", "t00000"]]
+    assert hits[0] < 100
+
+
+def test_a_part_of_many_sequences_is_compared_with_each_once(hits):
+    rng = np.random.default_rng(0)
+    core = "".join(rng.choice(list("ACGT"), 40))
+    reads = ["".join(rng.choice(list("ACGT"), 30)) + core for _ in range(1000)]
+    found = shared(table(reads, "t"), table([core] * 1000, "q"), "dna", both_strands=False)
+    assert found.subsequences["train"].tolist() == ["t00000"] * 1000
+    assert hits[0] <= 1000
