@@ -114,9 +114,7 @@ def audit(
     "--labels", type=FILE, help='CSV or TSV with columns id and label; else `label=` of headers, up to the next "|".'
 )
 @click.option("--multilabel", is_flag=True, help='Labels are lists, joined by "|", in a table.')
-@click.option(
-    "--threshold", type=float, help="Identity that no two folds may share.  [default: 0.3; nucleotides 0.8]"
-)
+@click.option("--threshold", type=float, help="Identity of relatives.  [default: 0.3; nucleotides 0.8]")
 @click.option("--folds", default=5, show_default=True, type=click.IntRange(2))
 @click.option("--definition", help="How identity is computed: local80, needle ...  [default: local80]")
 @click.option("--alphabet", type=click.Choice(["protein", "dna", "rna"]), help="Default: what the letters say.")
@@ -136,11 +134,13 @@ def audit(
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--out", required=True, type=FOLDER, help="Folder for folds.csv, removed.csv and certificate.json.")
 def split(fasta: Path, labels: Path | None, minutes: float, out: Path, **asked: Any) -> None:
-    """Split anybody's FASTA file into folds without relatives across them.
+    """Split anybody's FASTA file into folds that keep relatives together.
 
-    Folds are even in size and labels. Where a family is too large for that, the fewest sequences that break it are
-    removed, and listed with the reason. The exit status is 0 if the audit finds no relatives across folds, 1 if it
-    does, 2 if the file cannot be split, 128 and the number of a signal if it was stopped by one.
+    While every pair can be compared (--minutes), the folds are proved to share no relatives; beyond that, none that
+    two sensitive searches find, and a sample bounds what these missed. Folds are even in size and labels. Where a
+    family is too large for that, the fewest sequences that break it are removed, and listed with the reason. The
+    exit status is 0 if the audit finds no relatives across folds, 1 if it does, 2 if the file cannot be split, 128
+    and the number of a signal if it was stopped by one.
 
     \b
     Example:
