@@ -36,6 +36,20 @@ def test_the_same_number_as_emboss_needle(row):
     assert one(row["query"], row["target"], name) == pytest.approx(int(row["identical"]) / int(row["columns"]))
 
 
+@pytest.mark.parametrize("row", NEEDLE, ids=lambda row: f"{row['kind']}-{row['identical']}of{row['columns']}")
+def test_needles_identical_letters_over_the_length_of_a_sequence(row):
+    end = "" if row["kind"] == "protein" else "-nt"
+    for which, length in (("shorter", min), ("longer", max)):
+        of = length(len(row["query"]), len(row["target"]))
+        found = one(row["query"], row["target"], f"needle-{which}{end}")
+        assert found == pytest.approx(int(row["identical"]) / of)
+
+
+@given(a=ODD, b=ODD)
+def test_the_longer_the_denominator_the_lower_the_identity(a, b):
+    assert one(a, b, "needle") <= one(a, b, "needle-longer") <= one(a, b, "needle-shorter") <= 1
+
+
 def test_end_gaps_are_free_but_count_as_columns():
     assert one("MKTAYIAKQR", "MKTAYIAKQRWWWWWWWWWW", "needle") == 0.5
     assert one("MKTAYIAKQR", "MKTAYIAKQRWWWWWWWWWW", "local80") == 1.0
@@ -151,7 +165,7 @@ def test_a_sequence_is_identical_to_itself(name, sequence):
 
 
 @given(a=ODD, b=ODD)
-@pytest.mark.parametrize("name", ["needle", "local80"])
+@pytest.mark.parametrize("name", ["needle", "needle-shorter", "needle-longer", "local80"])
 def test_symmetric_and_between_0_and_1(name, a, b):
     assert 0 <= one(a, b, name) == one(b, a, name) <= 1
 
@@ -232,9 +246,14 @@ def test_each_alphabet_has_a_default():
 
 
 def test_an_unknown_or_unfitting_definition_names_those_that_fit():
-    with pytest.raises(UnrolledError, match=r"no identity definition 'blast'.*needle, local80, either for protein"):
+    with pytest.raises(
+        UnrolledError,
+        match=r"no identity definition 'blast'.*needle, local80, needle-shorter, needle-longer, either for protein",
+    ):
         definition("blast", "protein")
-    with pytest.raises(UnrolledError, match=r"for protein, not for dna: choose one of needle-nt, local80-nt, eith"):
+    with pytest.raises(
+        UnrolledError, match=r"for protein, not for dna: choose one of needle-nt, local80-nt, needle-sh"
+    ):
         definition("needle", "dna")
 
 

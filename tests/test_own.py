@@ -69,7 +69,7 @@ def test_families_stay_together_and_everything_is_written(tmp_path):
     assert certificate["split"]["even"]
 
 
-@pytest.mark.parametrize("definition", ["needle", "local80", "either"])
+@pytest.mark.parametrize("definition", ["needle", "needle-shorter", "needle-longer", "local80", "either"])
 def test_no_pair_across_folds_reaches_the_threshold_whatever_the_definition(tmp_path, definition):
     frame = families(30, 4, seed=3)
     result = CliRunner().invoke(

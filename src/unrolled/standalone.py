@@ -30,7 +30,9 @@ def doctor(system: bool) -> None:
 @click.option("--test", required=True, type=FILE, help="FASTA of what is tested.")
 @click.option("--threshold", type=float, help="Identity that counts as a leak.  [default: 0.3; nucleotides 0.8]")
 @click.option(
-    "--definition", help="How identity is computed: needle, local80 or either; nucleotides: -nt.  [default: either]"
+    "--definition",
+    help="How identity is computed: needle, needle-shorter, needle-longer, local80 or either; nucleotides: -nt.  "
+    "[default: either]",
 )
 @click.option("--alphabet", type=click.Choice(["protein", "dna", "rna"]), help="Default: what the letters say.")
 @click.option("--single-stranded", is_flag=True, help="Nucleotides: do not compare the other strand.")
