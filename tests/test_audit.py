@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from unrolled import audit, candidates, gate, inputs, nearest
 from unrolled.audit import Terms
+from unrolled.definitions import DEFINITIONS
 from unrolled.errors import UnrolledError
-from unrolled.identity import DEFINITIONS, identities
+from unrolled.identity import identities
 from unrolled.nearest import Sample, cross, crossing_cost
 
 LETTERS = list("ACDEFGHIKLMNPQRSTVWY")

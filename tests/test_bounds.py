@@ -61,7 +61,7 @@ def test_the_other_strand_is_looked_at_when_asked(name):
     assert doubts(sequences, DEFINITIONS[name], 0.9).tolist() == []
 
 
-@pytest.mark.parametrize("name", ["needle", "local80"])
+@pytest.mark.parametrize("name", ["needle", "needle-longer", "local80"])
 def test_almost_all_unrelated_pairs_are_ruled_out(name):
     rng = np.random.default_rng(2)
     sequences = ["".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 100)) for _ in range(200)]

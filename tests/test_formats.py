@@ -15,6 +15,7 @@ from unrolled import table as tables
 from unrolled.alphabet import PROTEIN
 from unrolled.cards import Deck
 from unrolled.errors import UnrolledError
+from unrolled.fasta import read_fasta
 from unrolled.files import read_json
 from unrolled.formats import build, read
 from unrolled.formulas import is_formula
@@ -113,6 +114,27 @@ def test_fasta(file):
     text = "\n>P2|label=Golgi apparatus|x\r\nmkv\r\n\r\nLLX*\r\n>P1 some words|label=Nucleus\r\nMU"
     table, _ = read(FASTA, "demo", [file("x.fasta", text)])
     assert rows(table) == [("P1", "MU", "Nucleus"), ("P2", "MKVLLX", "Golgi apparatus")]
+
+
+@pytest.mark.parametrize("label", ["Cell membrane", "Cell wall", "a b-c (d)"])
+def test_a_header_has_the_same_label_for_a_card_and_without_one(file, label):
+    path = file("x.fasta", f">P1|label={label}|kingdom=2\nMK\n")
+    assert rows(read(FASTA, "demo", [path])[0])[0][2] == read_fasta(path)["label"].item() == label
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("ref|NP_000123.1| factor", "NP_000123.1"),
+        ("gi|5|gb|AAD4.1| x", "AAD4.1"),
+        ("pdb|1ABC|A", "1ABC_A"),
+        ("x y", "x"),
+    ],
+)
+def test_a_header_has_the_same_id_for_a_card_and_without_one(file, header, name):
+    path = file("x.fasta", f">{header}\nMK\n")
+    card = {key: value for key, value in FASTA.items() if key != "header"} | {"task": "generation"}
+    assert read(card, "demo", [path])[0]["id"].item() == read_fasta(path)["id"].item() == name
 
 
 def test_fasta_with_fields_between_blanks_and_kept_ones(file):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from unrolled import homology
+from unrolled import homology, progress
 from unrolled.errors import UnrolledError
 
 LETTERS = list("ACDEFGHIKLMNPQRSTVWY")
@@ -86,3 +86,15 @@ def test_a_failing_mmseqs_is_an_error_that_quotes_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(UnrolledError, match=r"failed \(3\): no space left"):
         homology.cluster(families(1, 2), identity=0.3, coverage=0.8)
+
+
+def test_a_long_search_shows_how_long_it_takes(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "SILENT", 0.1)
+    monkeypatch.setattr(homology, "SECONDS", 0.1)
+    script = tmp_path / "mmseqs"
+    script.write_text("#!/bin/sh\nsleep 1\necho told\necho said >&2\n")
+    script.chmod(0o755)
+    assert homology.run([str(script), "prefilter"], 120) == "told\n"
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first == "mmseqs prefilter: 0 s of about 2 min"
+    assert last == "said"

@@ -1,6 +1,8 @@
 """Identity under named definitions: EMBOSS needle's own numbers, alignments made by hand, and properties."""
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unrolled import pairwise
+from unrolled.definitions import DEFINITIONS, check_threshold, definition
 from unrolled.errors import UnrolledError
-from unrolled.identity import DEFINITIONS, check_threshold, definition, identities, reverse_complement
+from unrolled.identity import identities, reverse_complement
+from unrolled.pairwise import check_room
 
 # Made-up pairs of related sequences, with odd letters; identical, columns and score are what `needle` of EMBOSS
 # 6.6.0 printed for them (-gapopen 10 -gapextend 0.5).
@@ -29,6 +34,20 @@ def one(query: str, target: str, name: str, **options: object) -> float:
 def test_the_same_number_as_emboss_needle(row):
     name = "needle" if row["kind"] == "protein" else "needle-nt"
     assert one(row["query"], row["target"], name) == pytest.approx(int(row["identical"]) / int(row["columns"]))
+
+
+@pytest.mark.parametrize("row", NEEDLE, ids=lambda row: f"{row['kind']}-{row['identical']}of{row['columns']}")
+def test_needles_identical_letters_over_the_length_of_a_sequence(row):
+    end = "" if row["kind"] == "protein" else "-nt"
+    for which, length in (("shorter", min), ("longer", max)):
+        of = length(len(row["query"]), len(row["target"]))
+        found = one(row["query"], row["target"], f"needle-{which}{end}")
+        assert found == pytest.approx(int(row["identical"]) / of)
+
+
+@given(a=ODD, b=ODD)
+def test_the_longer_the_denominator_the_lower_the_identity(a, b):
+    assert one(a, b, "needle") <= one(a, b, "needle-longer") <= one(a, b, "needle-shorter") <= 1
 
 
 def test_end_gaps_are_free_but_count_as_columns():
@@ -146,7 +165,7 @@ def test_a_sequence_is_identical_to_itself(name, sequence):
 
 
 @given(a=ODD, b=ODD)
-@pytest.mark.parametrize("name", ["needle", "local80"])
+@pytest.mark.parametrize("name", ["needle", "needle-shorter", "needle-longer", "local80"])
 def test_symmetric_and_between_0_and_1(name, a, b):
     assert 0 <= one(a, b, name) == one(b, a, name) <= 1
 
@@ -227,9 +246,14 @@ def test_each_alphabet_has_a_default():
 
 
 def test_an_unknown_or_unfitting_definition_names_those_that_fit():
-    with pytest.raises(UnrolledError, match=r"no identity definition 'blast'.*needle, local80, either for protein"):
+    with pytest.raises(
+        UnrolledError,
+        match=r"no identity definition 'blast'.*needle, local80, needle-shorter, needle-longer, either for protein",
+    ):
         definition("blast", "protein")
-    with pytest.raises(UnrolledError, match=r"for protein, not for dna: choose one of needle-nt, local80-nt, eith"):
+    with pytest.raises(
+        UnrolledError, match=r"for protein, not for dna: choose one of needle-nt, local80-nt, needle-sh"
+    ):
         definition("needle", "dna")
 
 
@@ -237,3 +261,33 @@ def test_an_unknown_or_unfitting_definition_names_those_that_fit():
 def test_a_threshold_outside_0_to_1_is_refused(threshold):
     with pytest.raises(UnrolledError, match=r"such as 0\.3 for 30 %"):
         check_threshold(threshold)
+
+
+@pytest.mark.parametrize("folds", [None, [0, 1, 0]])
+def test_sequences_that_memory_cannot_hold_the_table_of_are_named(monkeypatch, folds):
+    names, sequences = ["a", "b", "c"], ["M" * 4, "M" * 10, "M" * 9]
+    monkeypatch.setattr(pairwise, "memory", lambda: 90)
+    check_room(names, sequences, folds)
+    monkeypatch.setattr(pairwise, "memory", lambda: 89)
+    with pytest.raises(UnrolledError, match=r"^b \(10 letters\) and c \(9\) cannot be aligned"):
+        check_room(names, sequences, folds)
+    check_room(names, sequences, [0, 1, 1])
+    check_room(names[:1], sequences[:1])
+
+
+def test_memory_is_what_a_limit_leaves():
+    code = "import resource\nresource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))\n"
+    code += "from unrolled.pairwise import memory\nprint(memory())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert int(told) <= 2**32
+    assert pairwise.memory() > 2**20
+
+
+def test_an_alignment_without_memory_is_an_error():
+    code = "import resource\nfrom unrolled.definitions import DEFINITIONS\nimport numpy as np\n"
+    code += "from unrolled.identity import identities\n"
+    code += "resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))\nlong = 'MKTAYIAKQR' * 10000\n"
+    code += "identities([long], [long], np.array([[0, 0]]), DEFINITIONS['needle'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "UnrolledError: no memory to align 100,000 letters with 100,000" in done.stderr
+    assert "that takes 9.3 GiB of " in done.stderr

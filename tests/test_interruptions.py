@@ -185,15 +185,16 @@ def test_stopped_in_a_step(material, whole, tmp_path, capsys, step):
 
 @pytest.mark.faults(
     "interruptions",
-    "Ctrl-C (SIGINT) while a run validates",
-    "it ends after that epoch with a checkpoint and status 130; the next start goes on to the same bytes",
+    "Ctrl-C (SIGINT) or a terminal that closes (SIGHUP) while a run validates",
+    "it ends after that epoch with a checkpoint and status 130 or 129; the next start goes on to the same bytes",
 )
-def test_stopped_while_validating(material, whole, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_stopped_while_validating(material, whole, tmp_path, number):
     with pytest.MonkeyPatch.context() as patch:
-        stop_at(patch, "validation_step", 5, signal.SIGINT)
+        stop_at(patch, "validation_step", 5, number)
         with pytest.raises(SystemExit) as stopped:
             train.train(config(material, tmp_path / "run"))
-    assert stopped.value.code == 130
+    assert stopped.value.code == 128 + number
     assert checkpoints.read(tmp_path / "run/checkpoints/last.ckpt")["global_step"] % EPOCH == 0
     train.train(config(material, tmp_path / "run"))
     check_as_undisturbed(tmp_path / "run", whole)

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,11 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from test_audit import LETTERS, mutant, unrelated
+from unrolled import leaks
 from unrolled.audit import Terms
 from unrolled.cli import cli
-from unrolled.identity import DEFINITIONS, reverse_complement
+from unrolled.definitions import DEFINITIONS
+from unrolled.identity import reverse_complement
 from unrolled.leakage import CHECKS, between
 from unrolled.leaks import conflicts, shared
 
@@ -26,6 +31,7 @@ KEYS = {
 }
 PROTEINS = unrelated(60, length=120)
 DNA = ["".join(np.random.default_rng(n).choice(list("ACGT"), 150)) for n in range(30)]
+MAIN = "from unrolled.cli import main; main()"
 
 
 def fasta(path: Path, records: dict[str, str]) -> Path:
@@ -95,6 +101,19 @@ def test_every_planted_leak_among_proteins_is_found(tmp_path, train, clean):
     }
     assert (found["exact_duplicates"], found["subsequences"], found["above_threshold"]) == (1, 2, 4)
     assert found["max_identity"] == 1
+
+
+def test_the_nearest_and_the_one_of_the_same_accession_are_told_apart(tmp_path, train, clean):
+    train |= {"sp|P12345|AATM_RABIT": PROTEINS[50]}
+    planted = {"sp|P12345-2|AATM_RABIT": mutant(train["t6"], 0.6), "copy": train["t3"]}
+    _, found, text = audit(tmp_path, train, clean | planted)
+    isoform = next(one for one in found["offenders"] if one["id"] == "P12345-2")
+    assert (isoform["nearest"], isoform["partner"]) == ("t6", "P12345")
+    shown = [line.split(maxsplit=4) for line in text.splitlines() if " %  t" in line]
+    assert shown == [
+        ["copy", "100.0", "%", "t3", "above threshold, exact duplicate: t3"],
+        ["P12345-2", f"{100 * isoform['identity']:.1f}", "%", "t6", "above threshold, shared accession: P12345"],
+    ]
 
 
 def test_homologs_of_35_percent_are_all_found(tmp_path, train, clean):
@@ -174,6 +193,31 @@ def test_small_and_uniform_sets_get_an_answer(tmp_path, train, test, status):
     assert audit(tmp_path, train, test)[0] == status
 
 
+@pytest.mark.parametrize("shape", ["substituted", "standard input", "redirected"])
+def test_files_may_be_pipes(tmp_path, train, clean, shape):
+    files = fasta(tmp_path / "a.fa.gz", train), fasta(tmp_path / "b.fa", clean | {"copy": train["t3"]})
+    (tmp_path / "labels.csv").write_text("id,label\nt3,ER\ncopy,nucleus\n")
+    audits = f"{sys.executable} -m unrolled audit --json {tmp_path}/out.json"
+    command = {
+        "substituted": f"{audits} --train <(zcat {files[0]}) --test <(cat {files[1]}) "
+        f"--labels <(cat {tmp_path}/labels.csv)",
+        "standard input": f"cat {files[0]} | {audits} --train - --test {files[1]} --labels {tmp_path}/labels.csv",
+        "redirected": f"{audits} --train - --test {files[1]} --labels {tmp_path}/labels.csv < {files[0]}",
+    }[shape]
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert [one["id"] for one in found["offenders"]] == ["copy"]
+    assert (found["train_sequences"], found["test_sequences"], found["conflicting_labels"]) == (30, 16, 1)
+
+
+def test_a_pipe_that_holds_no_fasta_is_told_by_its_line():
+    command = f"{sys.executable} -m unrolled audit --train <(echo x) --test <(printf '<html>')"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert ":1: FASTA starts with '>', this file with 'x'" in done.stderr
+
+
 def with_mmseqs(folder: Path, script: str) -> dict[str, str]:
     """The environment in which a shell script is MMseqs2, and folder/tmp the place of temporary files."""
     mmseqs = folder / "bin" / "mmseqs"
@@ -242,23 +286,57 @@ def test_an_mmseqs_that_fails_is_quoted_and_leaves_nothing_behind(tmp_path, trai
     assert not out.exists()
 
 
+def lives(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody waited for does not."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:  # it ended in between, or there is no /proc
+        return not Path("/proc/self").exists()
+
+
 @pytest.mark.faults(
     "interruptions",
-    "SIGTERM while MMseqs2 searches",
-    "status 143; temporary files are removed",
+    "SIGTERM, Ctrl-C (SIGINT) or a terminal that closes (SIGHUP) while MMseqs2 searches, a shell script with "
+    "processes of its own",
+    "status 143, 130 or 129; all processes end, temporary files are removed",
 )
-def test_a_search_that_is_stopped_leaves_nothing_behind(tmp_path, train, clean):
-    env = os.environ | with_mmseqs(tmp_path, f"touch {tmp_path}/started\nexec sleep 60")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_search_that_is_stopped_leaves_nothing_behind(tmp_path, train, clean, number):
+    script = f"sleep 60 &\necho $! > {tmp_path}/pid\nmv {tmp_path}/pid {tmp_path}/started\nwait"
+    env = os.environ | with_mmseqs(tmp_path, script)
     files = fasta(tmp_path / "a.fa", train), fasta(tmp_path / "b.fa", clean)
-    command = [sys.executable, "-m", "unrolled", "audit", "--train", str(files[0]), "--test", str(files[1])]
+    code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"  # also in the background
+    command = [sys.executable, "-c", f"{code}signal.signal(signal.SIGHUP, signal.SIG_DFL)\n{MAIN}", "audit"]
+    command += ["--train", str(files[0]), "--test", str(files[1]), "--minutes", "0.0001"]
+    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as running:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "started").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        pid = int((tmp_path / "started").read_text())
+        assert lives(pid)
+        assert len(list((tmp_path / "tmp").iterdir())) == 1
+        running.send_signal(number)
+        assert running.wait(timeout=20) == 128 + number
+    assert not lives(pid)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_stop_that_nohup_wards_off_stops_nothing(tmp_path, train, clean):
+    script = f"touch {tmp_path}/started\nuntil test -e {tmp_path}/go; do sleep 0.1; done\nexit 1"
+    env = os.environ | with_mmseqs(tmp_path, script)
+    files = fasta(tmp_path / "a.fa", train), fasta(tmp_path / "b.fa", clean)
+    code = f"import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n{MAIN}"
+    command = [sys.executable, "-c", code, "audit", "--train", str(files[0]), "--test", str(files[1])]
     with subprocess.Popen([*command, "--minutes", "0.0001"], env=env, stderr=subprocess.DEVNULL) as running:
         deadline = time.monotonic() + 60
         while not (tmp_path / "started").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert len(list((tmp_path / "tmp").iterdir())) == 1
-        running.terminate()
-        assert running.wait(timeout=20) == 128 + 15
-    assert list((tmp_path / "tmp").iterdir()) == []
+        running.send_signal(signal.SIGHUP)
+        (tmp_path / "go").touch()
+        assert running.wait(timeout=20) == 2  # the script's failure
 
 
 def test_a_disk_that_fills_while_the_search_is_prepared_is_one_line(tmp_path, train, clean, monkeypatch, capsys):
@@ -331,3 +409,58 @@ def test_the_order_of_the_training_file_does_not_matter():
     terms = Terms(DEFINITIONS["needle"], 0.3, both_strands=False)
     assert between(train, test, "protein", terms).facts() == between(train[::-1], test, "protein", terms).facts()
     assert set(LETTERS) >= set(PROTEINS[0])
+
+
+def table(sequences: list[str], name: str) -> pd.DataFrame:
+    return pd.DataFrame({"id": [f"{name}{n:05}" for n in range(len(sequences))], "sequence": sequences, "label": ""})
+
+
+TEXT = st.text("AC", min_size=1, max_size=9)
+
+
+@given(st.lists(TEXT, min_size=1, max_size=8), st.lists(TEXT, min_size=1, max_size=8), st.randoms())
+def test_parts_are_those_that_comparing_all_finds(train, test, random):
+    known = table(train, "t").sample(frac=1, random_state=random.randrange(99)).reset_index(drop=True)
+    found = leaks._parts(known, table(test, "q"), 3)
+    expected = {}
+    for row, text in enumerate(test):
+        held = [
+            f"t{n:05}"
+            for n, other in enumerate(train)
+            if len(text) != len(other) and len(min(text, other, key=len)) >= 3
+            if min(text, other, key=len) in max(text, other, key=len)
+        ]
+        expected |= {row: min(held)} if held else {}
+    assert dict(zip(found["row"], found["train"], strict=True)) == expected
+
+
+@pytest.fixture
+def hits(monkeypatch) -> list[int]:
+    """Counts the places at which a sequence is compared with a part of another."""
+    counted, known = [0], leaks._hits
+
+    def counting(*arguments):
+        for hit in known(*arguments):
+            counted[0] += 1
+            yield hit
+
+    monkeypatch.setattr(leaks, "_hits", counting)
+    return counted
+
+
+def test_amplicons_of_one_primer_are_not_compared_with_one_another(hits):
+    rng = np.random.default_rng(0)
+    reads = ["ACGTTGCATTTGACCATGAG" + "".join(rng.choice(list("ACGT"), 60)) for _ in range(20_000)]
+    train, test = table(reads[:10_000], "t"), table([*reads[10_000:-1], reads[0][:70]], "q")
+    found = shared(train, test, "dna", both_strands=False)
+    assert found.subsequences[["test", "train"]].values.tolist() == [["q09999", "t00000"]]
+    assert hits[0] < 100
+
+
+def test_a_part_of_many_sequences_is_compared_with_each_once(hits):
+    rng = np.random.default_rng(0)
+    core = "".join(rng.choice(list("ACGT"), 40))
+    reads = ["".join(rng.choice(list("ACGT"), 30)) + core for _ in range(1000)]
+    found = shared(table(reads, "t"), table([core] * 1000, "q"), "dna", both_strands=False)
+    assert found.subsequences["train"].tolist() == ["t00000"] * 1000
+    assert hits[0] <= 1000

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from test_leakage import with_mmseqs
-from unrolled import homology, own
+from unrolled import homology, neighbours, own
 from unrolled.cli import cli, main
 from unrolled.definitions import DEFINITIONS
 from unrolled.disjoint import disjoint
@@ -69,7 +69,7 @@ def test_families_stay_together_and_everything_is_written(tmp_path):
     assert certificate["split"]["even"]
 
 
-@pytest.mark.parametrize("definition", ["needle", "local80", "either"])
+@pytest.mark.parametrize("definition", ["needle", "needle-shorter", "needle-longer", "local80", "either"])
 def test_no_pair_across_folds_reaches_the_threshold_whatever_the_definition(tmp_path, definition):
     frame = families(30, 4, seed=3)
     result = CliRunner().invoke(
@@ -172,6 +172,12 @@ def test_identical_sequences_are_one_family_and_that_is_said(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_fewer_families_than_folds_are_said_to_be_too_few(tmp_path):
+    done = run(fasta(tmp_path / "few.fasta", families(4, 5)), "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "20 sequences are 4 families of neighbours, which do not break into 5 folds" in done.stderr
+
+
 def test_one_giant_family_leaves_uneven_folds_and_a_warning(tmp_path):
     frame = pd.concat([families(1, 60), families(20, 1, seed=5).assign(id=lambda f: "Q" + f["id"])])
     done = run(fasta(tmp_path / "giant.fasta", frame), "--out", tmp_path / "out")
@@ -187,7 +193,7 @@ def test_a_class_rarer_than_the_folds_is_split_all_the_same(tmp_path):
     done = run(fasta(tmp_path / "rare.fasta", frame), "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert len(outputs(tmp_path / "out")[0]) == 40
-    assert "class 'rare' does not occur in fold(s)" in done.stderr
+    assert "classes that do not occur in some folds (1 in all): 'rare' in" in done.stderr
 
 
 def test_sequences_shorter_than_a_kmer_are_compared_like_all_others(tmp_path):
@@ -242,6 +248,18 @@ def test_beyond_the_budget_a_failing_mmseqs_is_an_error_and_leaves_nothing(tmp_p
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+@pytest.mark.parametrize(("budget", "audit"), [(0.01, 1200), (1e9, 0)], ids=["for the neighbours", "for the audit"])
+def test_that_mmseqs_is_missing_is_learned_before_anything_is_proved(monkeypatch, budget, audit):
+    def missing():
+        raise UnrolledError("MMseqs2 was not found")
+
+    monkeypatch.setattr(neighbours.homology, "version", missing)
+    monkeypatch.setattr(neighbours.bounds, "doubts", lambda *_, **__: pytest.fail("proved"))
+    sequences = families(40, 3)["sequence"].tolist()
+    with pytest.raises(UnrolledError, match="MMseqs2 was not found"):
+        neighbours.neighbours(sequences, DEFINITIONS["local80"], 0.3, budget=budget, audit=audit)
+
+
 def test_where_a_search_is_needed_and_mmseqs_is_missing_one_line_says_so(tmp_path, monkeypatch, capsys):
     path = fasta(tmp_path / "a.fasta", families(10, 2))
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -271,6 +289,53 @@ def test_no_labels_no_strata_but_folds(tmp_path):
     path = fasta(tmp_path / "a.fasta", families(15, 2), header=">sp|{id}|NAME_HUMAN Protein OS=Homo sapiens")
     assert CliRunner().invoke(cli, ["split", str(path), "--out", str(tmp_path)]).exit_code == 0
     assert outputs(tmp_path)[0]["id"].str.fullmatch(r"P\d{5}").all()
+
+
+def test_sequences_without_a_label_are_counted_and_are_no_class(tmp_path):
+    frame = families(30, 2)
+    path, labels = fasta(tmp_path / "a.fasta", frame, header=">{id}"), tmp_path / "labels.csv"
+    known = frame[frame["family"] % 3 > 0]
+    known[["id", "label"]].to_csv(labels, index=False)
+    asked, said = own.Request(folds=5), []
+    read = own.read(path, labels, asked)
+    made, certificate = own.split(*read, asked, say=said.append)
+    assert "warning: 20 of 60 sequences have no label, and count in no class" in said
+    names, counts = own._strata(read[0]["label"].tolist(), False, said.append)
+    assert names == ["a", "b"]
+    assert counts.sum(axis=0).tolist() == [20, 20]
+    assert counts[(read[0]["label"] == "").to_numpy()].sum() == 0
+    per_fold = made.kept.merge(known, on="id").groupby("fold")["label"].value_counts()
+    assert per_fold.tolist() == [4] * 10
+    assert certificate["split"]["even"]
+
+
+@pytest.mark.parametrize("header", ["jgi|Aspnid1|{id}|x", "gnl|mine|{id}", "ENSG1|{id}", "pir||{id}"])
+def test_headers_of_other_databases_have_ids_of_their_own(tmp_path, header):
+    path = fasta(tmp_path / "a.fasta", families(15, 2), header=f">{header} text")
+    assert CliRunner().invoke(cli, ["split", str(path), "--out", str(tmp_path)]).exit_code == 0
+    assert outputs(tmp_path)[0]["id"].nunique() == 30
+
+
+def test_numbers_are_split_even_in_their_fifths():
+    said, values = [], np.random.default_rng(0).permutation(1000) / 7
+    names, counts = own._strata([f"{value:.4f}" for value in values] + [""], False, said.append)
+    assert counts.shape == (1001, len(names)) == (1001, 5)
+    assert counts.sum(axis=0).tolist() == [200] * 5
+    assert said[-1] == "labels are numbers, most of them distinct: folds are kept even in their fifths"
+
+
+def test_a_few_numbers_are_classes():
+    assert own._strata(["0", "1", "1"] * 10, False, print)[0] == ["0", "1"]
+
+
+def test_labels_that_are_names_are_refused(tmp_path):
+    frame = families(15, 2)
+    done = run(fasta(tmp_path / "a.fasta", frame.assign(label="L" + frame["id"])), "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "30 different labels for 30 sequences, such as 'LP00000'" in done.stderr
+    assert not (tmp_path / "out").exists()
+    names = own._strata(list("abcdef"), False, print)[0]  # of so few, each may be a class
+    assert names == list("abcdef")
 
 
 def test_labels_may_be_lists(tmp_path):

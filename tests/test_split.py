@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from unrolled.errors import UnrolledError
 from unrolled.split import balance, make_folds, summary, warnings
+from unrolled.tasks import named
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 
@@ -115,7 +116,7 @@ def test_labelled_positions_and_numbers_are_kept_even():
     numbers = a_table(200).assign(target=[str(i) for i in range(200)])
     for table, task in ((letters, "labelling"), (numbers, "regression")):
         folds = make_folds(table, {"group": "sequence", "folds": 5, "seed": 0}, task)
-        for fold in summary(table, folds, task)["folds"]:
+        for fold in summary(table, folds, named(task).strata(table["target"]))["folds"]:
             counts = list(fold["classes"].values())
             assert counts == ([10, 30] if task == "labelling" else [8] * 5)
 
@@ -143,9 +144,18 @@ def test_clusters_of_another_table_are_refused():
 def test_the_summary_counts_and_a_lacking_class_is_said():
     table = a_table(10, target=["rare"] + ["common"] * 9)
     folds = make_folds(table, {"group": "sequence", "folds": 5, "seed": 0}, "multiclass")
-    said = summary(table, folds, "multiclass")
+    said = summary(table, folds, named("multiclass").strata(table["target"]))
     assert [f["n"] for f in said["folds"]] == [2] * 5
     assert sum(f["classes"]["rare"] for f in said["folds"]) == 1
     assert said["n_groups"] == 10
     [sentence] = warnings(said)
-    assert "class 'rare' does not occur in fold(s)" in sentence
+    assert sentence.startswith("classes that do not occur in some folds (1 in all): 'rare' in ")
+
+
+def test_many_lacking_classes_are_one_sentence():
+    table = a_table(400, target=[f"rare{i}" for i in range(100)] + ["common"] * 300)
+    folds = make_folds(table, {"group": "sequence", "folds": 5, "seed": 0}, "multiclass")
+    [sentence] = warnings(summary(table, folds, named("multiclass").strata(table["target"])))
+    assert "(100 in all)" in sentence
+    assert sentence.count("'rare") == 5
+    assert sentence.endswith(" and 95 more")

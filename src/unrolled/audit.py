@@ -13,11 +13,12 @@ import pandas as pd
 
 from unrolled import homology
 from unrolled.candidates import MOST
+from unrolled.definitions import DEFAULT, Definition, check_threshold, definition
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
 from unrolled.gate import LISTED, folds_hash, versions
-from unrolled.identity import DEFAULT, Definition, check_threshold, definition
 from unrolled.nearest import CONFIDENCE, Crossing, Effort, Sample, Search, cross
+from unrolled.pairwise import check_room
 
 THRESHOLD = {"protein": 0.3, "dna": 0.8, "rna": 0.8}  # where nobody names one
 
@@ -73,6 +74,7 @@ def certify(
     folds = rows["fold"].to_numpy(dtype=np.int64)
     if len(np.unique(folds)) < 2:
         raise UnrolledError("all sequences are in one fold: there is nothing to check between folds")
+    check_room(rows["id"].tolist(), rows["sequence"].tolist(), folds.tolist())
     found = cross(
         rows["sequence"].tolist(),
         folds,

@@ -37,13 +37,20 @@ def text(facts: dict[str, Any]) -> str:
 def _worst(facts: dict[str, Any]) -> list[str]:
     if not facts["offenders"]:
         return []
-    width = max(len(one["id"]) for one in facts["offenders"][:WORST])
+    shown = facts["offenders"][:WORST]
+    width, near = (max(len(one[name]) for one in shown) for name in ("id", "nearest"))
     rows = [
-        f"  {one['id']:<{width}}  {100 * one['identity']:5.1f} %  {one['partner'] or one['nearest']}  ({why(one)})"
-        for one in facts["offenders"][:WORST]
+        f"  {one['id']:<{width}}  {100 * one['identity']:5.1f} %  {one['nearest'] or '-':<{near}}  {_found(one)}"
+        for one in shown
     ]
     more = facts["offenders_in_all"] - len(rows)
-    return ["", "The worst, each with its training sequence:", *rows, *([f"  ... and {more:,} more"] if more else [])]
+    start = "The worst: identity to the nearest training sequence; what it is, and of which by letters or accession:"
+    return ["", start, *rows, *([f"  ... and {more:,} more"] if more else [])]
+
+
+def _found(offender: dict[str, Any]) -> str:
+    """The checks, and the training sequence that letters or accession tell, which need not be the nearest."""
+    return f"{why(offender)}: {offender['partner']}" if offender["partner"] else why(offender)
 
 
 def headline(facts: dict[str, Any]) -> str:

@@ -7,6 +7,9 @@ alignments an aligner reports. With m identical pairs, lengths n1 and n2, thresh
 
     local, coverage v    bonus = l (m - t columns) + u columns                  need = u v min(n1, n2)
     global               bonus = l (m + t pairs), as columns = n1 + n2 - pairs  need = l t (n1 + n2)
+    over a length n      bonus = l m                                            need = l t n
+
+The first two are of identity over columns, the third of one over the length of the shorter or the longer sequence.
 
 Two scores without traceback decide, those of 32 pairs side by side (Rognes 2011, doi:10.1186/1471-2105-12-221).
 """
@@ -135,16 +138,22 @@ class Task(NamedTuple):
 def _tasks(lengths: Ints, definition: Definition, threshold: float, shorter: float) -> list[Task]:
     """Blocks that cover all pairs asked for but those of too unlike lengths, the costliest first."""
     ends = np.concatenate([[0], np.cumsum(lengths)])
+    over_longer = _over(definition) in ("global", "longer")
 
     def task(first_target: int) -> Task:
         last = min(first_target + LANES, len(lengths))
-        # Globally, columns are at least the longer length and identical pairs at most the shorter one.
-        longest = lengths[first_target] / threshold + 1 if definition.aligner == "global" else np.inf
+        # Identical pairs are at most the shorter length; globally, columns are at least the longer one.
+        longest = lengths[first_target] / threshold + 1 if over_longer else np.inf
         first = int(np.searchsorted(-lengths, -longest))
         return Task(first, last, last - first_target, int((ends[last] - ends[first]) * lengths[first_target] * LANES))
 
     start = int(np.searchsorted(-lengths, -shorter))
     return sorted(map(task, range(start, len(lengths), LANES)), key=lambda task: -task.cells)
+
+
+def _over(definition: Definition) -> str:
+    """Which line of the proofs is for a definition: by its aligner, or by the length that it divides by."""
+    return definition.aligner if definition.denominator == "columns" else definition.denominator
 
 
 def _test(definition: Definition, threshold: float, kind: Any) -> Test:
@@ -155,14 +164,19 @@ def _test(definition: Definition, threshold: float, kind: Any) -> Test:
     same = STEPS * np.eye(len(plain))
     opened, extended = 2 * UNIT * definition.gap_open, 2 * UNIT * definition.gap_extend
     floor = kind(0 if definition.aligner == "local" else NEVER)
-    extra = column - t if definition.aligner == "local" else t
-    in_gap = extra if definition.aligner == "local" else 0
+    # Bonus of every pair and of a letter in a gap; what is needed for a letter of both, and for one of the shorter.
+    extra, in_gap, per_letter, per_shorter = {
+        "local": (column - t, column - t, 0, column * definition.coverage),
+        "global": (t, 0, t, 0),
+        "shorter": (0, 0, 0, t),
+        "longer": (0, 0, t, -t),
+    }[_over(definition)]
     return Test(
         letters=letters + "J",
         plain=Scheme(plain.astype(kind), kind(opened), kind(extended), floor),
         bonus=Scheme((plain + same + extra).astype(kind), kind(opened - in_gap), kind(extended - in_gap), floor),
-        per_letter=t if definition.aligner == "global" else 0.0,
-        per_shorter=column * definition.coverage,
+        per_letter=per_letter,
+        per_shorter=per_shorter,
         longest=int(2 ** np.finfo(kind).nmant / (plain.max() + 2 * STEPS)),
     )
 

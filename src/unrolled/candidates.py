@@ -4,7 +4,6 @@ For proteins its prefilter alone: it scores the best ungapped stretch of every s
 on one diagonal, and what passes is aligned exactly by whoever asked.
 """
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -106,14 +105,18 @@ def search(
         settings: further ones of MMseqs2's prefilter, such as `-k 5`.
         most: candidates of one query; itself counts.
     """
-    with tempfile.TemporaryDirectory(prefix="unrolled-search-") as folder:
+    with homology.scratch() as folder:
         here = Path(folder)
         for name, rows in (("queries", queries), ("targets", targets)):
             entries = (f">{i}\n{sequences[i]}\n" for i in rows.tolist())
             (here / name).write_text("".join(entries), encoding="ascii")
         options = ["-s", str(sensitivity), "--max-seqs", str(most), *SENSITIVE, *settings]
         options += ["--threads", str(threads), "-v", "1"]
-        hits = _nucleotide(here, both_strands, options) if nucleotide else _protein(here, options)
+        predicted = seconds([sequences[row] for row in queries], sensitivity, threads)
+        if nucleotide:
+            hits = _nucleotide(here, both_strands, options, predicted)
+        else:
+            hits = _protein(here, options, predicted)
         names = ["query", "target", "score"]
         if hits.stat().st_size == 0:
             return pd.DataFrame({name: np.empty(0, dtype=np.int64) for name in [*names, "rank"]})
@@ -139,24 +142,24 @@ def worth(found: pd.DataFrame, sequences: Sequence[str], least: float) -> pd.Dat
     return kept
 
 
-def _protein(here: Path, options: list[str]) -> Path:
+def _protein(here: Path, options: list[str], predicted: float) -> Path:
     """query, target, ungapped score of what passes the prefilter."""
     mmseqs, passed, hits = str(homology.mmseqs()), str(here / "passed"), here / "hits.tsv"
     # One name a row: MMseqs2 numbers its entries on its own terms, and createtsv gives the names back.
     databases = [str(here / f"{name}.db") for name in ("queries", "targets")]
     for name, database in zip(("queries", "targets"), databases, strict=True):
         homology.run([mmseqs, "createdb", str(here / name), database, "--dbtype", "1", "-v", "1"])
-    homology.run([mmseqs, "prefilter", *databases, passed, *options])
+    homology.run([mmseqs, "prefilter", *databases, passed, *options], predicted)
     homology.run([mmseqs, "createtsv", *databases, passed, str(hits), "-v", "1"])
     return hits
 
 
-def _nucleotide(here: Path, both_strands: bool, options: list[str]) -> Path:
+def _nucleotide(here: Path, both_strands: bool, options: list[str], predicted: float) -> Path:
     """query, target, bits; the search turns strands, which its prefilter alone does not."""
     hits = here / "hits.tsv"
     files = [str(here / "queries"), str(here / "targets"), str(hits), str(here / "tmp")]
     kind = ["--dbtype", "2", "--search-type", "3", "--strand", "2" if both_strands else "1", "-e", "100"]
     options = options if "-k" in options else [*options, *homology.SEEDS]
     answer = ["--alignment-mode", "1", "--format-output", "query,target,bits"]
-    homology.run([str(homology.mmseqs()), "easy-search", *files, *kind, *answer, *options])
+    homology.run([str(homology.mmseqs()), "easy-search", *files, *kind, *answer, *options], predicted)
     return hits

@@ -2,9 +2,9 @@
 
 After every epoch all that the run is goes into `last.ckpt`; the one before stays as `previous.ckpt`. Each is written
 whole or not at all, and read as tensors, numbers and texts alone, never as code: one from anybody may be looked at.
-SIGTERM and SIGINT end a run after the step in progress with a checkpoint in the middle of the epoch, or, while it
-validates, after the epoch. The status is then 128 + the signal, which Snakemake takes for a failure, and the next
-call goes on there. Both ways the numbers are those of the undisturbed run.
+SIGTERM, SIGINT and SIGHUP end a run after the step in progress with a checkpoint in the middle of the epoch, or,
+while it validates, after the epoch. The status is then 128 + the signal, which Snakemake takes for a failure, and the
+next call goes on there. Both ways the numbers are those of the undisturbed run.
 """
 
 import io
@@ -28,7 +28,7 @@ from unrolled.errors import UnrolledError
 from unrolled.files import atomic
 
 BEST, LAST, PREVIOUS, LABEL = "best.ckpt", "last.ckpt", "previous.ckpt", "fingerprint"
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 State = dict[str, Any]
 
@@ -141,7 +141,8 @@ class Checkpoints(Checkpoint):
         # Lightning has put its own handler in place by now, and takes it away again in the end.
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                signal.signal(number, self._ask)
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+                    signal.signal(number, self._ask)
 
     def _ask(self, number: int, _: Any) -> None:
         if self.asked:  # twice: at once

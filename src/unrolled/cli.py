@@ -1,8 +1,11 @@
 """One command, `unrolled`, whose sub-commands are the workflow's steps: each can be run by hand and debugged."""
 
 import errno
+import os
 import signal
 import sys
+import traceback
+from typing import Any
 
 import click
 
@@ -18,6 +21,7 @@ MENDED = {  # what the system refuses, and what helps
     errno.EROFS: "{} cannot be written, its file system is read-only: mount it writable, or write elsewhere",
     errno.EACCES: "{}: permission denied: mend the rights of file or folder, or write elsewhere",
     errno.EPERM: "{}: not permitted: mend the rights of file or folder, or write elsewhere",
+    errno.ENOTDIR: "{}: a part of this path is a file, not a folder: write elsewhere",
     errno.EIO: "{}: the disk failed to read or write: see the system's log, and use another disk",
 }
 
@@ -27,6 +31,18 @@ class InOrder(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a stop by Ctrl-C or by a reader that has gone gives its own status, where click's is 1."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(128 + signal.SIGINT)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for stream in (sys.stdout, sys.stderr):  # what they still hold would fail once more at the end
+                os.dup2(nowhere, stream.fileno())
+            sys.exit(128 + signal.SIGPIPE)
 
 
 @click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -51,15 +67,25 @@ for module in (steps, standalone, remote):
 
 
 def main() -> None:
-    """Entry point: an error the user can mend is one line on stderr and status 2, not a traceback."""
-    # Leave as after an error: what is running is stopped, temporary files are removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    """Entry point: an error the user can mend is one line on stderr and status 2, not a traceback.
+
+    Status 1 means that leaks were found, and nothing else: what nobody expected is a traceback and 2, a signal gives
+    128 and its number.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            # Leave as after an error: what is running is stopped, temporary files are removed.
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
-        cli(prog_name="unrolled")
+        sys.exit(cli(prog_name="unrolled", standalone_mode=False))
     except UnrolledError as error:
         fail(str(error))
-    except OSError as error:
-        remedy = MENDED.get(error.errno or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except Exception as error:
+        remedy = MENDED.get(error.errno or 0) if isinstance(error, OSError) else None
         if remedy is None:
-            raise
-        fail(remedy.format(error.filename or "temporary files"))
+            traceback.print_exc()
+            fail(f"unexpected {type(error).__name__}: please report it, with all the lines above")
+        fail(remedy.format(getattr(error, "filename", None) or "temporary files"))

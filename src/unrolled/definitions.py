@@ -6,7 +6,7 @@ beside it.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unrolled.errors import UnrolledError
@@ -23,8 +23,8 @@ class Definition:
         aligner: `global` (Needleman-Wunsch, end gaps free) or `local` (Smith-Waterman).
         matrix: the substitution scores: `blosum62`, `dnafull` (EMBOSS's EDNAFULL) or `+2/-3`.
         gap_open, gap_extend: cost of the first and of each further letter of a gap.
-        denominator: what identical letters are divided by; `columns`: the alignment's, gaps included (of a global
-            alignment the end gaps too).
+        denominator: what identical letters are divided by: the alignment's `columns`, gaps included (of a global
+            alignment the end gaps too), or the length of the `shorter` or the `longer` sequence.
         coverage: least part of the shorter sequence that lies in the alignment; below it the identity is 0.
         unknown: letters that are identical to nothing, not even to themselves.
         kinds: the alphabets it is for.
@@ -61,9 +61,9 @@ class Definition:
         return {name: getattr(self, name) for name in names}
 
 
+COLUMNS = "all columns, end gaps included"
 NEEDLE_TITLE = (
-    "EMBOSS needle: global alignment, {}, gaps 10 and 0.5 with free ends; identical letters over all columns, "
-    "end gaps included"
+    f"EMBOSS needle: global alignment, {{}}, gaps 10 and 0.5 with free ends; identical letters over {COLUMNS}"
 )
 LOCAL_TITLE = (
     "local alignment, {}; identical letters over all columns, where the alignment covers at least 80 % of the "
@@ -115,6 +115,16 @@ DEFINITIONS: dict[str, Definition] = {
             NUCLEOTIDES,
         ),
     )
+}
+DEFINITIONS |= {
+    f"needle-{which}{kind}": replace(
+        DEFINITIONS[f"needle{kind}"],
+        name=f"needle-{which}{kind}",
+        title=DEFINITIONS[f"needle{kind}"].title.replace(COLUMNS, f"the letters of the {which} sequence"),
+        denominator=which,
+    )
+    for which in ("shorter", "longer")
+    for kind in ("", "-nt")
 }
 # For audits: what is related from end to end and what is only in a part. A split is built under one definition.
 DEFINITIONS |= {

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from unrolled.balancing import TOLERANCE, Tolerance
 from unrolled.errors import UnrolledError
-from unrolled.partition import Partition, partition
+from unrolled.partition import Partition, components, partition
 
 REMOVAL = 0.05  # share of the sequences that may be removed, where a card says nothing
 
@@ -53,7 +53,7 @@ def disjoint(
         definition: of the identity, for the reasons.
 
     Raises:
-        UnrolledError: fewer sequences than folds, or a family so large that a fold stays empty.
+        UnrolledError: fewer sequences than folds, or families so large or so few that a fold stays empty.
     """
     if len(ids) < k:
         raise UnrolledError(f"{len(ids)} sequences cannot fill {k} folds: lower the number of folds")
@@ -62,10 +62,13 @@ def disjoint(
         pairs, labels, k, budget=int(removal * len(ids)), tolerance=tolerance, seed=seed, threads=threads
     )
     if len(np.unique(found.fold[found.fold >= 0])) < k:
+        families = int(components(pairs, len(ids)).max()) + 1
+        what = f"{found.largest:,} of {len(ids):,} sequences are one family of neighbours, which does"
+        if 1 < families < k:
+            what = f"{len(ids):,} sequences are {families} families of neighbours, which do"
         raise UnrolledError(
-            f"{found.largest:,} of {len(ids):,} sequences are one family of neighbours, which does not break into "
-            f"{k} folds by removing {removal:.0%} of the sequences: raise the identity or the share that may be "
-            "removed, or lower the number of folds"
+            f"{what} not break into {k} folds by removing {removal:.0%} of the sequences: raise the identity or the "
+            "share that may be removed, or lower the number of folds"
         )
     names = pd.Series(ids, dtype="str")
     fold = pd.Series(found.fold, dtype="Int64").mask(found.fold < 0)
@@ -86,20 +89,27 @@ def _reasons(
 ) -> list[str]:
     """For each removed sequence its nearest neighbour in every fold that it would have joined to another."""
     reasons = []
-    for row in found.removed:
-        touching = np.flatnonzero((pairs == row).any(axis=1))
-        others = pairs[touching].sum(axis=1) - row
-        nearest: dict[int, tuple[float, str]] = {}
-        for other, value in zip(others, identity[touching], strict=True):
-            if found.fold[other] >= 0:
-                best = nearest.setdefault(int(found.fold[other]), (-float(value), ids[other]))
-                nearest[int(found.fold[other])] = min(best, (-float(value), ids[other]))
+    for nearest in _nearest(ids, found, pairs, identity).values():
         joined = "; ".join(
             f"fold {f}: {name} ({100 * -value:.1f} % {definition})" for f, (value, name) in sorted(nearest.items())
         )
         start = "neighbours in several folds" if len(nearest) > 1 else "its family does not fit into a fold"
         reasons.append(f"{start}: {joined}" if joined else start)
     return reasons
+
+
+def _nearest(
+    ids: list[str], found: Partition, pairs: NDArray[np.int64], identity: NDArray[np.floating[Any]]
+) -> dict[int, dict[int, tuple[float, str]]]:
+    """Of each removed row by fold: (- identity, id) of its nearest neighbour there."""
+    nearest: dict[int, dict[int, tuple[float, str]]] = {row: {} for row in found.removed.tolist()}
+    touching = np.isin(pairs, found.removed).any(axis=1)
+    for ends, value in zip(pairs[touching].tolist(), identity[touching].tolist(), strict=True):
+        for row, other in (ends, ends[::-1]):
+            fold, one = int(found.fold[other]), (-value, ids[other])
+            if row in nearest and fold >= 0:
+                nearest[row][fold] = min(nearest[row].get(fold, one), one)
+    return nearest
 
 
 def _facts(found: Partition, removal: float, tolerance: Tolerance) -> dict[str, Any]:

@@ -1,9 +1,5 @@
-"""FASTA files as they occur in the wild -> one table of ids, sequences and labels; no card is needed.
+"""FASTA files as they occur in the wild -> one table of ids, sequences and labels; no card is needed."""
 
-Headers: `>sp|P12345|NAME text`, `>id|label=x`, `>id text`, NCBI's `>gi|1|ref|NP_1.1| text`; plain or gzip.
-"""
-
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,39 +7,43 @@ from pathlib import Path
 import pandas as pd
 
 from unrolled.alphabet import ALPHABETS, PROTEIN
+from unrolled.console import say
 from unrolled.errors import UnrolledError, refuse
+from unrolled.headers import identifier, identifiers, is_torn, label
 from unrolled.reading import csv_columns, csv_rows, fasta_blocks
+from unrolled.tasks import SEPARATOR, Task, named
 
-DATABASES = {"sp", "tr", "ref", "gb", "emb", "dbj", "tpg", "tpe", "lcl", "prf", "ena"}  # database|accession|...
-# UniProt's own pattern of its accessions, with an isoform's number; RefSeq, Ensembl and INSDC with a version's.
-UNIPROT = re.compile(r"([OPQ]\d[A-Z\d]{3}\d|[A-NR-Z]\d(?:[A-Z][A-Z\d]{2}\d){1,2})(?:-\d+)?(?:\.\d+)?")
-VERSIONED = re.compile(r"([NX][MPR]_\d{6,}|ENS[A-Z]*[EGPTR]\d{11}|[A-Z]{1,6}\d{5,})\.\d+")
 FEW = 0.9  # share of A, C, G, T, U and N from which letters are nucleotides: proteins have about a quarter
 
 
-def read_fasta(path: Path, labels: Path | None = None, alphabet: str | None = None) -> pd.DataFrame:
+def read_fasta(
+    path: Path, labels: Path | None = None, alphabet: str | None = None, *, multilabel: bool = False
+) -> pd.DataFrame:
     """All records of a FASTA file, in its order: id, sequence, label ("" where there is none), where ("file:line").
 
-    Ids may repeat. Sequences are in upper case, RNA in U and DNA in T, a stop sign at a protein's end dropped.
+    Ids may repeat. Where they do, and the first words of the headers tell more records apart, these are the ids, as
+    stderr says. Sequences are in upper case, RNA in U and DNA in T, a stop sign at a protein's end dropped.
 
     Args:
         labels: a CSV or TSV file with a column `id`, and a column `label` or `target` or just one other.
         alphabet: `protein`, `dna` or `rna`; by default what the letters of the whole file say.
+        multilabel: labels are lists, joined by "|", kept sorted; "|" parts the fields of a header, too.
 
     Raises:
         UnrolledError: a file that is empty or no FASTA, a record without id or letters, a letter that the
-            alphabet does not have; each with file and line.
+            alphabet does not have, a header where "|" may part labels or fields, an id with several labels in
+            the table, an empty label in a list; each with file and line.
     """
     blocks = list(fasta_blocks(path))
     if not blocks:
         raise UnrolledError(f"{path}: the file is empty or has no record starting with '>'")
-    rows = [
-        (identifier(header), "".join(text for _, text in body), header_label(header), f"{path}:{line}")
-        for line, header, body in blocks
-    ]
-    frame = pd.DataFrame(rows, columns=["id", "sequence", "label", "where"], dtype="str")
+    headers = [header for _, header, _ in blocks]
+    letters = ("".join(text for _, text in body) for _, _, body in blocks)
+    rows = zip(_ids(path, headers), letters, (f"{path}:{line}" for line, _, _ in blocks), strict=True)
+    frame = pd.DataFrame(list(rows), columns=["id", "sequence", "where"], dtype="str")
     frame["sequence"] = _spelled(frame, alphabet or guess_alphabet(frame["sequence"].tolist()))
-    return frame if labels is None else _labelled(frame, labels)
+    frame.insert(2, "label", _labels(frame, headers, labels, multilabel))
+    return frame
 
 
 def guess_alphabet(sequences: Sequence[str]) -> str:
@@ -55,33 +55,13 @@ def guess_alphabet(sequences: Sequence[str]) -> str:
     return "rna" if letters["U"] > letters["T"] else "dna"
 
 
-def identifier(header: str) -> str:
-    """The id in a header: the accession where a database's name comes first, else up to a blank or "|"."""
-    first = (header.split() or [""])[0]
-    database, *rest = first.split("|")
-    if database.lower() == "gi" and len(rest) >= 3:
-        return identifier("|".join(rest[1:]))
-    if database.lower() == "pdb" and len(rest) >= 2:
-        return "_".join(rest[:2])
-    if database.lower() in {*DATABASES, "gi"} and rest and rest[0]:
-        return rest[0]
-    return database
-
-
-def header_label(header: str) -> str:
-    """What a header says after `label=`, up to a blank or "|"; "" if it does not."""
-    found = re.search(r"(?:^|[|\s])label=([^|\s]*)", header)
-    return found[1] if found else ""
-
-
-def accession(name: str) -> str | None:
-    """The accession of an id that has the form of one, without isoform and version; None if it has not.
-
-    >>> accession("P12345-2"), accession("NP_000123.1"), accession("seq1")
-    ('P12345', 'NP_000123', None)
-    """
-    found = UNIPROT.fullmatch(name) or VERSIONED.fullmatch(name)
-    return found[1] if found else None
+def _ids(path: Path, headers: Sequence[str]) -> list[str]:
+    ids, short = identifiers(headers), [identifier(header) for header in headers]
+    if ids != short:
+        counts = Counter(short)
+        again, name = next((s, n) for s, n in zip(short, ids, strict=True) if counts[s] > 1)
+        say(f"{path}: ids such as {again!r} repeat, so the first word of a header is its id, such as {name!r}")
+    return ids
 
 
 def _spelled(frame: pd.DataFrame, alphabet: str) -> list[str]:
@@ -101,15 +81,35 @@ def _spelled(frame: pd.DataFrame, alphabet: str) -> list[str]:
     return spelled
 
 
-def _labelled(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """`frame` with the labels of a table; a sequence that the table lacks keeps its header's."""
-    table = dict(row for _, row in csv_rows(path, _columns(path)) if row[0])
-    absent = [name for name in frame["id"] if name not in table]
-    if len(absent) == len(frame):
+def _labels(frame: pd.DataFrame, headers: Sequence[str], path: Path | None, multilabel: bool) -> list[str]:
+    """The label of each record: of the table, else of its header."""
+    task = named("multilabel" if multilabel else "multiclass")
+    table = {} if path is None else _table(path, frame["id"].tolist(), task)
+    if multilabel:
+        asked = zip(frame["id"], frame["where"], headers, strict=True)
+        torn = (where for name, where, header in asked if name not in table and is_torn(header))
+        refuse('headers in which "|" may part labels or fields', torn, "Give the lists in a table (`--labels`).")
+    own = (task.canonical(label(header), SEPARATOR) for header in headers)
+    found = [table.get(name, text) for name, text in zip(frame["id"], own, strict=True)]
+    empty = [bool(text) and "" in task.labels(text) for text in found]
+    refuse("empty labels", frame["where"][empty], "Remove the doubled or trailing separator.")
+    return found
+
+
+def _table(path: Path, ids: Sequence[str], task: Task) -> dict[str, str]:
+    """The labels of a table by id. Raises UnrolledError for one that labels none of `ids`, or one id in two ways."""
+    table, places, odd = dict[str, str](), dict[str, str](), list[str]()
+    for at, (name, text) in csv_rows(path, _columns(path)):
+        said = task.canonical(text, SEPARATOR)
+        known, place = table.setdefault(name, said), places.setdefault(name, at)
+        if name and said != known:
+            odd.append(f"{at}: {name!r} is {said!r}, but {known!r} in {place}")
+    refuse("ids with several labels", odd, "Keep one row of each; lists of labels are joined by '|'.")
+    if not any(name in table for name in ids):
         raise UnrolledError(
-            f"{path}: labels none of the sequences: its column `id` must hold names such as {absent[0]!r}"
+            f"{path}: labels none of the sequences: its column `id` must hold names such as {ids[0]!r}"
         )
-    return frame.assign(label=[table.get(i, label) for i, label in zip(frame["id"], frame["label"], strict=True)])
+    return table
 
 
 def _columns(path: Path) -> list[str]:

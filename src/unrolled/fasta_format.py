@@ -6,6 +6,7 @@ from pathlib import Path
 from unrolled import tasks
 from unrolled.alphabet import ALPHABETS
 from unrolled.errors import UnrolledError
+from unrolled.headers import fields, identifier
 from unrolled.reading import Block, fasta_blocks
 from unrolled.records import Card, Record, spelled
 
@@ -15,7 +16,7 @@ FILE = "file"  # as a card's `labels`: the class of a sequence is the name of it
 def read_fasta(card: Card, path: Path) -> Iterator[Record]:
     """Records of a FASTA file. Card keys: header (separator, target) or labels, keep.
 
-    The id is the header up to the separator or a blank; `sp|P12345|NAME` and `tr|...` give the accession.
+    The id is the header up to the separator or a blank, an accession where a database's name comes first.
     Target and kept columns are `name=value` fields of the header; with `labels: file` the file's name is the target.
     Kept columns may also be fields of the headers of a labels file in FASTA.
     """
@@ -61,34 +62,20 @@ def _check_header(card: Card) -> None:
 def _fasta_record(card: Card, path: Path, block: Block) -> Record:
     line, header, body = block
     layout, keep, separator = card.get("header", {}), card.get("keep", []), separator_of(card)
-    fields = fields_of(header, separator)
+    found = fields(header, separator)
     labelled = [layout["target"]] if "target" in layout and "labels" not in card else []
     wanted = [] if in_fasta(card) else [*labelled, *keep]
-    absent = [f"{path}:{line}: the header has no field `{name}=`" for name in wanted if name not in fields]
+    absent = [f"{path}:{line}: the header has no field `{name}=`" for name in wanted if name not in found]
     sequence = spelled(joined(body), card)
-    target = path.name.split(".")[0] if card.get("labels") == FILE else fields.get(layout.get("target"), "")
+    target = path.name.split(".")[0] if card.get("labels") == FILE else found.get(layout.get("target"), "")
     return Record(
-        id=accession(header, separator),
+        id=identifier(header, separator),
         sequence=sequence,
         target=target,
-        keep=tuple(fields.get(name, "") for name in keep),
+        keep=tuple(found.get(name, "") for name in keep),
         where=f"{path}:{line}",
         fault=absent[0] if absent else _bad_letter(card, path, sequence, body),
     )
-
-
-def accession(header: str, separator: str) -> str:
-    """The id in a header."""
-    database, *rest = header.split("|")
-    if database in ("sp", "tr") and len(rest) >= 2:
-        return rest[0].strip()
-    return (header.split(separator)[0].split() or [""])[0]
-
-
-def fields_of(header: str, separator: str) -> dict[str, str]:
-    """The `name=value` fields of a header."""
-    pairs = (part.split("=", 1) for part in header.split(separator) if "=" in part)
-    return {key.strip(): value.strip() for key, value in pairs}
 
 
 def _bad_letter(card: Card, path: Path, sequence: str, body: list[tuple[int, str]]) -> str:

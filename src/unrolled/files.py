@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,25 +22,39 @@ AGAIN = "remove it, and run the step that writes it again"
 def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on any failure.
 
-    Parent folders are made. A reader sees the old file or the whole new one, never a part.
+    Parent folders are made, and a symbolic link stays one. A reader sees the old file or the whole new one, never a
+    part. A stream, such as /dev/stdout or a named pipe, is written to in the end.
 
     >>> with atomic("results/answer.txt") as tmp:
     ...     _ = tmp.write_text("42")
     """
     path = Path(path)
+    stream = _is_stream(path)
+    path = path.resolve() if path.is_symlink() and not stream else path
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    folder = None if stream else path.parent
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=folder)
     os.close(handle)
     tmp = Path(name)
     try:
         yield tmp
-        tmp.chmod(0o666 & ~_umask())
-        tmp.replace(path)
+        if stream:
+            with tmp.open("rb") as whole, path.open("ab") as out:
+                shutil.copyfileobj(whole, out)
+        else:
+            tmp.chmod(0o666 & ~_umask())
+            tmp.replace(path)
     except OSError as error:
         error.filename = error.filename or str(path)  # a full disk does not say whose
         raise
     finally:
         tmp.unlink(missing_ok=True)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a path is no file that another could take the place of: a device, a pipe, what a process has open."""
+    special = path.exists() and not path.is_file() and not path.is_dir()
+    return special or str(path).startswith(("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/"))
 
 
 def _umask() -> int:
@@ -73,6 +88,19 @@ def read_parquet(path: Path | str) -> "pd.DataFrame":
         raise
     except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
         raise UnrolledError(f"{path} is cut off or damaged ({error}): {AGAIN}") from None
+
+
+def check_writable(path: Path) -> None:
+    """Raise OSError if no file could be written to `path`: before the work, not after it. Nothing is left there."""
+    if _is_stream(path):
+        return
+    path = path.resolve()
+    home = next(folder for folder in path.parents if folder.exists())
+    try:
+        tempfile.TemporaryFile(dir=home).close()
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def source_of(path: Path) -> Path:

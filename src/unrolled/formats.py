@@ -16,9 +16,10 @@ from unrolled import inputs, tasks, uniprot
 from unrolled import table as tables
 from unrolled.archives import members
 from unrolled.errors import UnrolledError, refuse
-from unrolled.fasta_format import FILE, accession, fields_of, in_fasta, joined, read_fasta, separator_of
+from unrolled.fasta_format import FILE, in_fasta, joined, read_fasta, separator_of
 from unrolled.files import atomic, read_json, source_of, write_json
 from unrolled.formulas import harmless
+from unrolled.headers import fields, identifier
 from unrolled.reading import csv_columns, csv_rows, fasta_blocks
 from unrolled.records import Card, Record, spelled
 from unrolled.series import PREFIX, TIME
@@ -222,17 +223,17 @@ def _letters(card: Card, path: Path, files: Sequence[Path]) -> pd.DataFrame:
     known = dict[str, str]()
     mask = _mask(card, files)
     if mask:
-        known = {accession(header, separator): joined(body) for _, header, body in fasta_blocks(mask)}
+        known = {identifier(header, separator): joined(body) for _, header, body in fasta_blocks(mask)}
     rows, faults = [], []
     for line, header, body in fasta_blocks(path):
-        name, letters, where = accession(header, separator), joined(body), f"{path}:{line}"
+        name, letters, where = identifier(header, separator), joined(body), f"{path}:{line}"
         bits = known.get(name, "") if mask else "1" * len(letters)
         if len(bits) != len(letters) or not set(bits) <= {"0", "1"}:
             faults.append(f"{where}: {name!r} has {len(letters)} labels, and {len(bits)} of 0 and 1 in the mask")
             continue
-        fields = fields_of(header, separator)
+        found = fields(header, separator)
         target = "".join(x if bit == "1" else tasks.UNSCORED for x, bit in zip(letters, bits, strict=True))
-        rows.append([name, target, *(fields.get(column, "") for column in keep), where])
+        rows.append([name, target, *(found.get(column, "") for column in keep), where])
     refuse("labels without a mask of their length", faults, "Give a 0 or 1 for every label, or drop `mask`.")
     labels = pd.DataFrame(rows, columns=["id", "target", *keep, "where"], dtype="str")
     return labels.drop(columns=[name for name in keep if (labels[name] == "").all()])

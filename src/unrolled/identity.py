@@ -11,18 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.definitions import DEFAULT, DEFINITIONS, Definition, check_threshold, definition
+from unrolled.definitions import DEFINITIONS, Definition
 from unrolled.pairwise import DELETION, INSERTION, MATCH, MISSING, align, scoring
-
-__all__ = [
-    "DEFAULT",
-    "DEFINITIONS",
-    "Definition",
-    "check_threshold",
-    "definition",
-    "identities",
-    "reverse_complement",
-]
 
 Progress = Callable[[int, int], None]  # pairs done, pairs in all
 
@@ -147,11 +137,18 @@ def _block(pairs: list[tuple[str, str]], definition: Definition) -> NDArray[np.f
         totals = np.concatenate([[0], np.cumsum(np.where(mask, length, 0))])
         return np.asarray(totals[ends] - totals[starts])
 
-    columns = count(operation >= 0)
-    identity = count(operation == MATCH) / np.maximum(columns, 1)
+    columns = of = count(operation >= 0)
+    if definition.denominator != "columns":
+        of = {"shorter": np.min, "longer": np.max}[definition.denominator](_sizes(pairs), axis=0)
+    identity = count(operation == MATCH) / np.maximum(of, 1)
     if not definition.coverage:
         return identity
-    sizes = np.array([(len(a), len(b)) for a, b in pairs]).T
+    sizes = _sizes(pairs)
     inside = np.array([columns - count(operation == DELETION), columns - count(operation == INSERTION)])
     shorter = np.where(sizes[0] <= sizes[1], inside[0], inside[1])
     return np.where(shorter >= definition.coverage * sizes.min(axis=0), identity, 0.0)
+
+
+def _sizes(pairs: list[tuple[str, str]]) -> NDArray[np.int64]:
+    """Lengths of the first and of the second sequences, (2, P)."""
+    return np.array([(len(a), len(b)) for a, b in pairs], dtype=np.int64).T

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from unrolled.audit import Terms, method, sample_facts, search_facts, statement, tools
 from unrolled.errors import UnrolledError
 from unrolled.fasta import guess_alphabet, read_fasta
+from unrolled.gate import LISTED
 from unrolled.leaks import Shared, shared
 from unrolled.nearest import Crossing, Effort, cross
+from unrolled.pairwise import check_room
 
-LISTED = 1000  # offenders in the JSON, the worst first
 BANDS = 10  # of the histogram
 CHECKS = {  # in a reader's words; all but the last are leaks
     "exact_duplicates": "the same letters as a training sequence",
@@ -155,12 +156,13 @@ def between(
 ) -> Leakage:
     """Everything that two tables of `fasta.read_fasta` share, by letters and by alignment.
 
-    `effort` is that of `nearest.cross`.
+    `effort` is that of `nearest.cross`. Raises UnrolledError for sequences that are too long to be aligned.
     """
     # By id and letters, so that among equally near sequences the same one is named whatever the files' order.
     ordered = train.sort_values(["id", "sequence"], kind="stable", ignore_index=True)
     sequences = [*ordered["sequence"], *test["sequence"]]
     folds = np.repeat([0, 1], [len(ordered), len(test)])
+    check_room([*ordered["id"], *test["id"]], sequences, folds.tolist())
     found = cross(
         sequences,
         folds,

@@ -3,16 +3,18 @@
 No alignment is needed for these, so each is looked for in all sequences, however many there are.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from unrolled.fasta import accession
+from unrolled.headers import accession
 from unrolled.identity import reverse_complement
 
 PART = {"protein": 10, "dna": 20, "rna": 20}  # letters: shorter ones occur in unrelated sequences by chance
+WINDOWS = 5  # of a needle: of these the rarest is looked for, as ends are often those of a primer or a family
 
 
 class Shared(NamedTuple):
@@ -70,22 +72,64 @@ def _same(train: pd.DataFrame, test: pd.DataFrame, key: Callable[[pd.DataFrame],
 
 def _parts(train: pd.DataFrame, test: pd.DataFrame, least: int) -> pd.DataFrame:
     """Test sequences that lie in a training sequence, or hold one."""
-    inside = _contained(test["sequence"].tolist(), train["sequence"].tolist(), least)
-    around = _contained(train["sequence"].tolist(), test["sequence"].tolist(), least)
-    return _partners([*inside, *((stack, needle) for needle, stack in around)], train, test)
+    rows = train.reset_index(drop=True).sort_values("id", kind="stable").drop_duplicates("sequence")
+    known, asked = rows["sequence"].tolist(), test["sequence"].drop_duplicates().tolist()
+    inside, around = _first(asked, known, least), _first(known, asked, least, of_stacks=True)
+    partner = {text: min(found[text] for found in (inside, around) if text in found) for text in inside | around}
+    places = rows.index.tolist()
+    pairs = [(t, places[partner[text]]) for t, text in enumerate(test["sequence"]) if text in partner]
+    return _partners(pairs, train, test)
 
 
-def _contained(needles: list[str], stacks: list[str], least: int) -> Iterator[tuple[int, int]]:
-    """(place of the needle, place of a longer sequence that holds it). Time grows with the letters of both."""
-    starting = defaultdict(list)  # the first letters of every needle -> needles that start so
-    for n, needle in enumerate(needles):
-        if len(needle) >= least:
-            starting[needle[:least]].append((n, needle))
+def _first(needles: list[str], stacks: list[str], least: int, *, of_stacks: bool = False) -> dict[str, int]:
+    """Of each needle the place of the first longer stack that holds it, or of each stack that of the first needle.
+
+    Time grows with the letters of both, as long as one of the windows that are looked at in a needle is rare.
+
+    Args:
+        needles, stacks: without repeats; needles of fewer than `least` letters are in no stack.
+    """
+    index, found = _index(needles, stacks, least), dict[str, int]()
     for s, stack in enumerate(stacks):
+        for n, at in _hits(stack, index, least):
+            needle = needles[n]
+            text, place = (stack, n) if of_stacks else (needle, s)
+            if place < found.get(text, math.inf) and len(needle) < len(stack) and stack.startswith(needle, at):
+                found[text] = place
+    return found
+
+
+def _index(needles: list[str], stacks: list[str], least: int) -> dict[str, list[tuple[int, int]]]:
+    """Needles by that of some of their windows which is rarest in the stacks: place, and where the window begins.
+
+    A needle with a window that no stack has is in none, and left out.
+    """
+    counts = {needle[start : start + least]: 0 for needle in needles for start in _starts(needle, least)}
+    for stack in stacks:
         for at in range(len(stack) - least + 1):
-            for n, needle in starting.get(stack[at : at + least], ()):
-                if len(needle) < len(stack) and stack.startswith(needle, at):
-                    yield n, s
+            window = stack[at : at + least]
+            if window in counts:
+                counts[window] += 1
+    index = defaultdict(list)
+    for n, needle in enumerate(needles):
+        rarest = min(((counts[needle[i : i + least]], i) for i in _starts(needle, least)), default=(0, 0))
+        if rarest[0]:
+            index[needle[rarest[1] : rarest[1] + least]].append((n, rarest[1]))
+    return index
+
+
+def _starts(needle: str, least: int) -> list[int]:
+    """Where the windows begin that are looked at: evenly from the first to the last."""
+    last = len(needle) - least
+    return [last * i // (WINDOWS - 1) for i in range(WINDOWS)] if last >= 0 else []
+
+
+def _hits(stack: str, index: dict[str, list[tuple[int, int]]], least: int) -> Iterator[tuple[int, int]]:
+    """Needles whose window is in a stack, and where the needle would begin."""
+    for at in range(len(stack) - least + 1):
+        for n, start in index.get(stack[at : at + least], ()):
+            if start <= at:
+                yield n, at - start
 
 
 def _partners(pairs: list[tuple[int, int]], train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled import candidates
+from unrolled.definitions import Definition
 from unrolled.errors import UnrolledError
-from unrolled.identity import Definition, Progress, identities
+from unrolled.identity import Progress, identities
+from unrolled.progress import spoken
 
 Ints = NDArray[np.int64]
 
@@ -133,19 +135,19 @@ def cross(
     cost = alignments * seconds(pairs, cells)
     job = _Job(sequences, folds, definition, threshold, both_strands, threads, progress)
     if cost <= budget:
-        say(f"aligning all {pairs:,} pairs, about {_minutes(cost)} on two cores")
+        say(f"aligning all {pairs:,} pairs, about {spoken(cost)} on two cores")
         job.align(_all(folds), pairs)
         return job.found(pairs, None)
     level = sensitivity(sequences, budget)
     searching = candidates.seconds(sequences, level, CORES)
     say(
-        f"all {pairs:,} pairs would take about {_minutes(cost)} on two cores: a search instead, "
-        f"of sensitivity {level:g}, about {_minutes(searching)}"
+        f"all {pairs:,} pairs would take about {spoken(cost)} on two cores: a search instead, "
+        f"of sensitivity {level:g}, about {spoken(searching)}"
     )
     affordable = int(max(1 - searching / budget, 1 - SEARCHING) * budget / cost * pairs) if budget else 0
     if SEARCHED * affordable < len(sequences):
         raise UnrolledError(
-            f"a budget of {_minutes(budget)} pays for fewer alignments than there are sequences "
+            f"a budget of {spoken(budget)} pays for fewer alignments than there are sequences "
             f"({len(sequences):,}): nothing could be said of the others. Raise it (minutes)"
         )
     nucleotide = "dna" in definition.kinds
@@ -205,10 +207,6 @@ class _Job:
             value, row = values[order[first]], j[order[first]]
             better = (value > old[place]) | ((value == old[place]) & (row < kept[place]))
             old[place[better]], kept[place[better]] = value[better], row[better]
-
-
-def _minutes(cost: float) -> str:
-    return f"{cost:.0f} s" if cost < 90 else f"{cost / 60:.0f} min" if cost < 5400 else f"{cost / 3600:.0f} h"
 
 
 def _later(progress: Progress | None, before: int, total: int) -> Progress | None:

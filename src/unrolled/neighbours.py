@@ -24,8 +24,9 @@ from unrolled import bounds, candidates, homology
 from unrolled.audit import Terms
 from unrolled.definitions import DEFINITIONS, Definition
 from unrolled.identity import identities
-from unrolled.nearest import sensitivity
-from unrolled.progress import meter
+from unrolled.nearest import crossing_cost, seconds, sensitivity
+from unrolled.pairwise import check_room
+from unrolled.progress import meter, spoken
 
 # Of one core, nominal: cells of the bounds' score tables, with the time to align the pairs that these leave in doubt.
 # All proteins of DeepLoc 2.0: 4.3e12 cells in 82 minutes of a core, and 44 to align.
@@ -111,6 +112,9 @@ def neighbours(
     searching = sum(candidates.seconds(sequences, each["sensitivity"], 1) for each in searches)
     shorter = math.inf if cost(math.inf) <= budget else _affordable(sequences, cost, SHORT * budget)
     say(_plan(total, cost(math.inf), budget, shorter, cost(shorter), searching))
+    every = len(parts) * (2 if both_strands else 1) * seconds(*crossing_cost(sequences, np.arange(len(sequences))))
+    # Whether it is there is learned before anything is proved, also where the audit alone will ask it.
+    mmseqs = homology.version() if shorter < math.inf or every > audit else None
 
     def aligned(pairs: NDArray[np.int64]) -> Aligned:
         say(f"aligning {len(pairs):,} pairs")
@@ -124,8 +128,8 @@ def neighbours(
     else:
         found, cut = _sought(sequences, searches, proposed, shorter, threshold, least, aligned)
     edge = found.identity >= np.float32(threshold)
-    mmseqs = None if math.isinf(shorter) else homology.version()
-    return Neighbours(found.pairs[edge], found.identity[edge], shorter, len(found.pairs), total, cut, mmseqs, least)
+    asked = None if math.isinf(shorter) else mmseqs
+    return Neighbours(found.pairs[edge], found.identity[edge], shorter, len(found.pairs), total, cut, asked, least)
 
 
 class Aligned(NamedTuple):
@@ -192,11 +196,11 @@ def _affordable(sequences: Sequence[str], cost: Callable[[float], float], budget
 
 
 def _plan(total: int, whole: float, budget: float, shorter: float, short: float, searching: float) -> str:
-    start = f"{total:,} pairs, {_spoken(whole)} of one core for all (budget {_spoken(budget)})"
+    start = f"{total:,} pairs, {spoken(whole)} of one core for all (budget {spoken(budget)})"
     if math.isinf(shorter):
         return f"{start}: proving or aligning every one"
-    some = f"every pair with a sequence of at most {shorter:,.0f} letters, {_spoken(short)}, and " if shorter else ""
-    return f"{start}: too many, so {some}two searches, {_spoken(searching)}"
+    some = f"every pair with a sequence of at most {shorter:,.0f} letters, {spoken(short)}, and " if shorter else ""
+    return f"{start}: too many, so {some}two searches, {spoken(searching)}"
 
 
 def _doubts(
@@ -220,6 +224,7 @@ def of_table(
     """
     terms = Terms.of_cards(data, split)
     rows = table.sort_values("id", ignore_index=True)
+    check_room(rows["id"].tolist(), rows["sequence"].tolist())
     found = neighbours(
         rows["sequence"].tolist(),
         terms.definition,
@@ -235,7 +240,3 @@ def of_table(
     edges.attrs |= {"method": found.method, "exhaustive": found.exhaustive}
     edges.attrs |= {"tools": {"mmseqs": found.mmseqs}} if found.mmseqs else {}
     return edges
-
-
-def _spoken(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"

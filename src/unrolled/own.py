@@ -7,19 +7,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from unrolled import audit, gate
 from unrolled import split as splits
 from unrolled.audit import Terms
 from unrolled.disjoint import Split, disjoint
-from unrolled.errors import refuse
+from unrolled.errors import UnrolledError, refuse
 from unrolled.fasta import guess_alphabet, read_fasta
 from unrolled.files import atomic, write_json
 from unrolled.formulas import REMEDY, is_formula
 from unrolled.neighbours import BUDGET, neighbours
+from unrolled.pairwise import check_room
 from unrolled.progress import meter
-from unrolled.tasks import named
+from unrolled.tasks import Task, named
+
+MOST_CLASSES = 0.5  # for each labelled sequence: more are numbers or names, unless there are few
+FEW = 20
 
 Say = Callable[[str], None]
 
@@ -42,7 +45,7 @@ class Request:
 
 def read(path: Path, labels: Path | None, request: Request) -> tuple[pd.DataFrame, str]:
     """The sequences by id, checked, and their alphabet. Raises UnrolledError naming file and line."""
-    frame = read_fasta(path, labels, request.alphabet)
+    frame = read_fasta(path, labels, request.alphabet, multilabel=request.multilabel)
     computed = frame["id"].map(is_formula).astype(bool)
     refuse(
         "ids that a spreadsheet would compute", frame["id"][computed] + " (" + frame["where"][computed] + ")", REMEDY
@@ -65,7 +68,9 @@ def split(
     if request.threshold is not None:
         wanted["identity"] = request.threshold
     terms = Terms.of_cards({"alphabet": alphabet, "strands": 1 if request.single_stranded else 2}, wanted)
+    strata = _strata(frame["label"].tolist(), request.multilabel, say)
     sequences = frame["sequence"].tolist()
+    check_room(frame["id"].tolist(), sequences)
     found = neighbours(
         sequences,
         terms.definition,
@@ -79,7 +84,7 @@ def split(
     say(f"{len(found.pairs):,} neighbours at {100 * terms.threshold:g} % ({terms.definition.name})")
     made = disjoint(
         frame["id"].tolist(),
-        _labels(frame["label"], request.multilabel),
+        strata[1],
         found.pairs,
         found.identity,
         k=request.folds,
@@ -88,9 +93,7 @@ def split(
         threads=request.threads,
         definition=terms.definition.name,
     )
-    task = "multilabel" if request.multilabel else "multiclass"
-    kept = made.kept.reset_index(drop=True)
-    for sentence in splits.warnings(splits.summary(frame.assign(target=frame["label"]), kept, task) | made.facts):
+    for sentence in splits.warnings(splits.summary(frame, made.kept, strata) | made.facts):
         say(f"warning: {sentence}")
     certificate, _ = audit.certify(
         audit.folded(frame, made.kept),
@@ -115,5 +118,36 @@ def write(folder: Path, made: Split, certificate: dict[str, Any]) -> None:
     write_json(folder / "certificate.json", certificate)
 
 
-def _labels(targets: pd.Series, multilabel: bool) -> NDArray[np.int64]:
-    return named("multilabel" if multilabel else "multiclass").strata(targets.tolist())[1]
+def _strata(labels: list[str], multilabel: bool, say: Say) -> splits.Strata:
+    """What folds are kept even in. A sequence without a label counts in no class.
+
+    Raises UnrolledError for labels that are nearly as many as the sequences: names, for example.
+    """
+    known = [row for row, text in enumerate(labels) if text]
+    if not known:
+        say("no sequence has a label: folds are kept even in size alone")
+        return ["sequences"], np.ones((len(labels), 1), dtype=np.int64)
+    if len(known) < len(labels):
+        n = len(labels) - len(known)
+        say(f"warning: {n:,} of {len(labels):,} sequences have no label, and count in no class")
+    names, counts = _task(texts := [labels[row] for row in known], multilabel, say).strata(texts)
+    found = np.zeros((len(labels), len(names)), dtype=np.int64)
+    found[known] = counts
+    return names, found
+
+
+def _task(labels: list[str], multilabel: bool, say: Say) -> Task:
+    """What kind of labels these are: mostly distinct numbers are values, of whose fifths folds hold equal parts."""
+    task = named("multilabel" if multilabel else "multiclass")
+    classes = task.classes(labels)
+    if len(classes) <= MOST_CLASSES * len(labels):
+        return task
+    if np.isfinite(pd.to_numeric(pd.Series(labels), errors="coerce")).all():
+        say("labels are numbers, most of them distinct: folds are kept even in their fifths")
+        return named("regression")
+    if len(classes) <= FEW:
+        return task
+    raise UnrolledError(
+        f"{len(classes):,} different labels for {len(labels):,} sequences, such as {classes[0]!r}: folds cannot be "
+        "even in them. Name a column of classes or of numbers, or leave the labels out"
+    )

@@ -5,7 +5,10 @@ parasail's own `stats` functions leave free end gaps out of an alignment's lengt
 """
 
 import ctypes
-from collections.abc import Callable
+import os
+import resource
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from ctypes import POINTER, c_char_p, c_int, c_void_p
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import parasail
+
+from unrolled.errors import UnrolledError
 
 MATCH, INSERTION, DELETION = 7, 1, 2  # operations in a path: the first sequence has an insertion's letters alone
 MISSING = "JO"  # a letter identical to none: one spelling of it in the first sequence, another in the second
@@ -38,6 +43,7 @@ def align(pairs: list[tuple[str, str]], aligner: str, scoring: Scoring) -> list[
     """The path of one best alignment of each pair: operations of 32 bits, `length << 4 | operation`.
 
     A local path holds the aligned part alone. Sequences are upper case, with unknown letters spelled as MISSING.
+    Raises UnrolledError where memory does not suffice: see `check_room`.
     """
     short, long, saturated, path_of, free_path, free_result = _functions(PREFIX[aligner])
     matrix, opened, extended = scoring.matrix.pointer, scoring.opened, scoring.extended
@@ -48,15 +54,46 @@ def align(pairs: list[tuple[str, str]], aligner: str, scoring: Scoring) -> list[
         a, b = first.encode("ascii"), second.encode("ascii")
         n, m = len(a), len(b)
         result = short(a, n, b, m, opened, extended, matrix)
-        if (n > SHORT or m > SHORT) and saturated(result):
+        if (n > SHORT or m > SHORT) and result and saturated(result):
             free_result(result)
             result = long(a, n, b, m, opened, extended, matrix)
-        path = path_of(result, a, n, b, m, matrix)
+        path = path_of(result, a, n, b, m, matrix) if result else None
+        if not path:
+            raise UnrolledError(f"no memory to align {n:,} letters with {m:,}: {_remedy(n, m)}")
         # A copy: the operations live only as long as parasail's path.
         paths.append(copy(path.contents.seq, 4 * path.contents.len))
         free_path(path)
         free_result(result)
     return paths
+
+
+def check_room(names: Sequence[str], sequences: Sequence[str], folds: Sequence[int] | None = None) -> None:
+    """Raise UnrolledError that names the two longest sequences to be aligned, if there is no memory for that.
+
+    A path needs one byte a cell of the table. With `folds`, (N,), only sequences of different ones are aligned.
+    """
+    rows, sides = range(len(sequences)), range(len(sequences)) if folds is None else folds
+    longest = max(rows, key=lambda row: len(sequences[row]))
+    others = [row for row in rows if sides[row] != sides[longest]]
+    second = max(others, key=lambda row: len(sequences[row]), default=longest)
+    n, m = len(sequences[longest]), len(sequences[second])
+    if others and n * m > memory():
+        raise UnrolledError(
+            f"{names[longest]} ({n:,} letters) and {names[second]} ({m:,}) cannot be aligned: {_remedy(n, m)}"
+        )
+
+
+def memory() -> int:
+    """Bytes that this process may use: the machine's, or what `ulimit -v` or a container leaves of it."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), resource.getrlimit(resource.RLIMIT_AS)[0]]
+    with suppress(OSError, ValueError):  # no such limit here, or none is set
+        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(limit for limit in limits if limit != resource.RLIM_INFINITY)
+
+
+def _remedy(n: int, m: int) -> str:
+    need, have = (f"{size / 2**30:,.1f} GiB" for size in (n * m, memory()))
+    return f"that takes {need} of {have}. Leave out or cut the longest sequences, or take a machine with more memory"
 
 
 @cache

@@ -11,9 +11,10 @@ import pandas as pd
 from unrolled import homology, inputs, runs
 from unrolled.archives import is_archive, members
 from unrolled.errors import UnrolledError
-from unrolled.fasta import guess_alphabet, identifier
+from unrolled.fasta import guess_alphabet
 from unrolled.formats import FORMATS
 from unrolled.formulas import REMEDY, is_formula
+from unrolled.headers import identifier
 from unrolled.inputs import Reading
 from unrolled.reading import fasta_blocks
 from unrolled.records import Record

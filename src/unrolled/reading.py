@@ -1,7 +1,7 @@
 """Raw text files -> the rows of a CSV or the records of a FASTA, each with the line it stands on.
 
-Files are UTF-8, plain, gzipped or inside an archive. What the values mean is not known here; a file that cannot be
-read is an UnrolledError that names the file and the line.
+Files are UTF-8, plain, gzipped or inside an archive, or come through a pipe; "-" is the standard input. What
+the values mean is not known here; a file that cannot be read is an UnrolledError that names the file and the line.
 """
 
 import csv
@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
@@ -132,7 +133,8 @@ def _text(path: Path) -> Iterator[TextIO]:
 
 
 def _open(path: Path) -> BinaryIO:
-    stream = opened(path)
+    path = Path("/dev/stdin") if str(path) == "-" else path
+    stream = _once(path)
     zipped = stream.read(2) == b"\x1f\x8b"
     stream.seek(0)
     if not zipped:
@@ -141,6 +143,19 @@ def _open(path: Path) -> BinaryIO:
         return cast(BinaryIO, gzip.open(stream))
     stream.close()
     return cast(BinaryIO, gzip.open(path))
+
+
+def _once(path: Path) -> BinaryIO:
+    """A file; of a pipe, which can be read once alone, what it held."""
+    if path.is_file() or not path.exists():
+        return opened(path)
+    return io.BytesIO(_content(path, path.stat().st_ino))
+
+
+@lru_cache(maxsize=4)
+def _content(pipe: Path, number: int) -> bytes:
+    """All that a pipe holds, to be read again; `number` tells it from another of its name."""
+    return pipe.read_bytes()
 
 
 def _refuse_page(path: Path) -> None:

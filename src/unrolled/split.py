@@ -1,6 +1,5 @@
 """Folds: whole groups, balanced in size and in every class, deterministic per seed."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,12 @@ from unrolled.disjoint import warnings as disjoint_warnings
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
 from unrolled.gate import versions
-from unrolled.tasks import named
+from unrolled.tasks import Counts, named
+
+SHOWN = 5  # classes in a warning
 
 Card = dict[str, Any]
+Strata = tuple[list[str], Counts]
 
 
 def balance(groups: NDArray[np.integer], labels: NDArray[np.number], folds: int, seed: int) -> NDArray[np.int64]:
@@ -92,7 +94,8 @@ def make(
     if clusters is not None:
         tools["mmseqs"] = clusters.attrs["mmseqs"]
     facts = {"title": card["title"], "group": card["group"], "identity": card.get("identity")}
-    said = facts | summary(table, made.kept, task) | made.facts | {"tools": tools}
+    strata = named(task).strata(table["target"].tolist())
+    said = facts | summary(table, made.kept, strata) | made.facts | {"tools": tools}
     return Split(made.folds, made.removed, said)
 
 
@@ -127,9 +130,12 @@ def _homology(table: pd.DataFrame, card: Card, task: str, neighbours: pd.DataFra
     return Split(made.folds, made.removed, made.facts | {"neighbours": dict(neighbours.attrs)})
 
 
-def summary(table: pd.DataFrame, folds: pd.DataFrame, task: str) -> dict[str, Any]:
-    """What `split.json` says of the folds: their sizes, groups and class counts; removed sequences count nowhere."""
-    names, labels = named(task).strata(table["target"].tolist())
+def summary(table: pd.DataFrame, folds: pd.DataFrame, strata: Strata) -> dict[str, Any]:
+    """What `split.json` says of the folds: their sizes, groups and class counts; removed sequences count nowhere.
+
+    `strata` are the names of the classes, and how much of each a row of the table holds, (N, K).
+    """
+    names, labels = strata
     labels = labels[pd.Index(table["id"]).get_indexer(folds["id"])]  # (N, K)
     sizes = folds["group"].value_counts()
 
@@ -155,11 +161,14 @@ def warnings(summary: dict[str, Any]) -> list[str]:
             if n == 0:
                 lacking.setdefault(name, []).append(fold["fold"])
     uneven = disjoint_warnings(summary) if "even" in summary else []
-    return uneven + [f"class '{name}' does not occur in fold(s) {_listed(f)}" for name, f in lacking.items()]
+    return [*uneven, _lacking(lacking)] if lacking else uneven
 
 
-def _listed(values: Sequence[int]) -> str:
-    return ", ".join(map(str, values))
+def _lacking(classes: dict[str, list[int]]) -> str:
+    """One sentence, however many classes some fold lacks."""
+    shown = [f"'{name}' in {', '.join(map(str, folds))}" for name, folds in list(classes.items())[:SHOWN]]
+    more = f" and {len(classes) - SHOWN:,} more" if len(classes) > SHOWN else ""
+    return f"classes that do not occur in some folds ({len(classes):,} in all): {'; '.join(shown)}{more}"
 
 
 def _groups(table: pd.DataFrame, card: Card, clusters: pd.DataFrame | None) -> pd.Series:

@@ -26,11 +26,13 @@ def doctor(system: bool) -> None:
 
 
 @click.command()
-@click.option("--train", required=True, type=FILE, help="FASTA of what is trained on; .gz is fine.")
+@click.option("--train", required=True, type=FILE, help="FASTA of what is trained on; .gz, pipes and - are fine.")
 @click.option("--test", required=True, type=FILE, help="FASTA of what is tested.")
 @click.option("--threshold", type=float, help="Identity that counts as a leak.  [default: 0.3; nucleotides 0.8]")
 @click.option(
-    "--definition", help="How identity is computed: needle, local80 or either; nucleotides: -nt.  [default: either]"
+    "--definition",
+    help="How identity is computed: needle, needle-shorter, needle-longer, local80 or either; nucleotides: -nt.  "
+    "[default: either]",
 )
 @click.option("--alphabet", type=click.Choice(["protein", "dna", "rna"]), help="Default: what the letters say.")
 @click.option("--single-stranded", is_flag=True, help="Nucleotides: do not compare the other strand.")
@@ -38,7 +40,12 @@ def doctor(system: bool) -> None:
 @click.option("--json", "json_out", type=FILE, help="Write the findings as JSON.")
 @click.option("--html", "html_out", type=FILE, help="Write the findings as one self-contained page.")
 @click.option(
-    "--minutes", default=10.0, show_default=True, type=click.FloatRange(0), help="Budget of alignment, of two cores."
+    "--minutes",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Predicted minutes of two cores, whatever --threads, in which all pairs are aligned; where they do not "
+    "suffice, a search and a sample take about as long.",
 )
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--seed", default=0, show_default=True, help="Of the random sample beyond the budget.")
@@ -61,7 +68,8 @@ def audit(
     """Does a test set leak from its training set? For anybody's FASTA files.
 
     Looks for copies, sub-sequences, reverse complements, isoforms, labels at odds, and relatives by exact pairwise
-    alignment. The exit status is 0 if the test set is clean, 1 if it leaks, 2 if the files cannot tell.
+    alignment. The exit status is 0 if the test set is clean, 1 if it leaks, 2 if the files cannot tell;
+    128 and the number of a signal if it was stopped by one.
 
     \b
     Example:
@@ -70,9 +78,11 @@ def audit(
     from unrolled import leakage
     from unrolled.audit import Terms
     from unrolled.audit_text import text
-    from unrolled.files import write_json
+    from unrolled.files import check_writable, write_json
     from unrolled.progress import meter
 
+    for path in filter(None, (json_out, html_out)):
+        check_writable(path)
     wanted = {"definition": definition} | ({"identity": threshold} if threshold is not None else {})
     known, tested, kind = leakage.read(train, test, alphabet=alphabet, labels=labels)
     terms = Terms.of_cards({"alphabet": kind, "strands": 1 if single_stranded else 2}, wanted, leakage.DEFAULT)
@@ -88,23 +98,25 @@ def audit(
         say=say,
     )
     facts = found.facts()
-    if json_out:
-        write_json(json_out, facts)
-    if html_out:
-        from unrolled.audit_page import write_html
+    try:
+        click.echo(text(facts))  # before the files, which may fail; and these even if nobody reads it
+    finally:
+        if json_out:
+            write_json(json_out, facts)
+        if html_out:
+            from unrolled.audit_page import write_html
 
-        write_html(html_out, facts, train.name, test.name)
-    click.echo(text(facts))
+            write_html(html_out, facts, train.name, test.name)
     context.exit(1 if found.leaks else 0)
 
 
 @click.command()
 @click.argument("fasta", type=FILE)
-@click.option("--labels", type=FILE, help="CSV or TSV with columns id and label; else `label=` of the headers.")
-@click.option("--multilabel", is_flag=True, help='Labels are lists, joined by "|".')
 @click.option(
-    "--threshold", type=float, help="Identity that no two folds may share.  [default: 0.3; nucleotides 0.8]"
+    "--labels", type=FILE, help='CSV or TSV with columns id and label; else `label=` of headers, up to the next "|".'
 )
+@click.option("--multilabel", is_flag=True, help='Labels are lists, joined by "|", in a table.')
+@click.option("--threshold", type=float, help="Identity of relatives.  [default: 0.3; nucleotides 0.8]")
 @click.option("--folds", default=5, show_default=True, type=click.IntRange(2))
 @click.option("--definition", help="How identity is computed: local80, needle ...  [default: local80]")
 @click.option("--alphabet", type=click.Choice(["protein", "dna", "rna"]), help="Default: what the letters say.")
@@ -112,29 +124,42 @@ def audit(
 @click.option(
     "--removal", default=0.05, show_default=True, type=click.FloatRange(0, 1), help="Share at most removed."
 )
-@click.option("--minutes", default=40.0, show_default=True, type=click.FloatRange(0), help="Budget, of one core.")
+@click.option(
+    "--minutes",
+    default=40.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Nominal minutes of one core in which all pairs are proved to lie below the threshold or aligned; where "
+    "they do not suffice, searches come on top. The audit of the folds has a quarter as many, of two cores.",
+)
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--out", required=True, type=FOLDER, help="Folder for folds.csv, removed.csv and certificate.json.")
 def split(fasta: Path, labels: Path | None, minutes: float, out: Path, **asked: Any) -> None:
-    """Split anybody's FASTA file into folds without relatives across them.
+    """Split anybody's FASTA file into folds that keep relatives together.
 
-    Folds are even in size and labels. Where a family is too large for that, the fewest sequences that break it are
-    removed, and listed with the reason. The exit status is 0 if the audit finds no relatives across folds, 1 if it
-    does, 2 if the file cannot be split.
+    While every pair can be compared (--minutes), the folds are proved to share no relatives; beyond that, none that
+    two sensitive searches find, and a sample bounds what these missed. Folds are even in size and labels. Where a
+    family is too large for that, the fewest sequences that break it are removed, and listed with the reason. The
+    exit status is 0 if the audit finds no relatives across folds, 1 if it does, 2 if the file cannot be split, 128
+    and the number of a signal if it was stopped by one.
 
     \b
     Example:
       unrolled split my.fasta --labels my.csv --threshold 0.3 --folds 5 --out my-split
     """
     from unrolled import own
+    from unrolled.files import check_writable
 
+    check_writable(out / "certificate.json")
     request = own.Request(**asked, budget=60 * minutes)
     frame, alphabet = own.read(fasta, labels, request)
     made, certificate = own.split(frame, alphabet, request, say=say)
-    own.write(out, made, certificate)
+    try:
+        click.echo(certificate["statement"])
+    finally:
+        own.write(out, made, certificate)
     say(f"{certificate['split']['kept']:,} sequences in {request.folds} folds, {len(made.removed):,} removed: {out}")
-    click.echo(certificate["statement"])
     click.get_current_context().exit(1 if certificate["above_threshold"] else 0)
 
 
@@ -144,7 +169,7 @@ def split(fasta: Path, labels: Path | None, minutes: float, out: Path, **asked: 
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 @click.argument("file", type=FILE)
 def predict(run: Path, file: Path, out: Path, threads: int) -> None:
-    """Ask a trained network about anybody's FASTA file; .gz is fine.
+    """Ask a trained network about anybody's FASTA file; .gz, pipes and - (standard input) are fine.
 
     A run on numeric series reads a FILE laid out as its data card says, with or without targets.
 

@@ -161,7 +161,12 @@ def folds(
 @click.option("--data-card", required=True, type=EXISTING, help="config/data/<name>.yaml: alphabet, strands.")
 @click.option("--split-card", required=True, type=EXISTING, help="config/split/<name>.yaml: definition, identity.")
 @click.option(
-    "--minutes", default=20.0, show_default=True, type=click.FloatRange(0), help="Budget of alignment, of two cores."
+    "--minutes",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Predicted minutes of two cores, whatever --threads, in which all pairs are aligned; where they do not "
+    "suffice, a search and a sample take about as long.",
 )
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--out", required=True, type=FOLDER, help="Folder for certificate.json and identity.parquet.")

@@ -63,6 +63,7 @@ rule table:
                 "formats",
                 "series_formats",
                 "fasta_format",
+                "headers",
                 "records",
                 "reading",
             ),

@@ -33,7 +33,17 @@ rule neighbours:
         table="results/data/{data}/table.parquet",
         data_card="config/data/{data}.yaml",
         split_card="config/split/{split}.yaml",
-        code=code("neighbours", "bounds", "candidates", "homology", "nearest", "definitions", "identity", "pairwise"),
+        code=code(
+            "neighbours",
+            "audit",
+            "bounds",
+            "candidates",
+            "homology",
+            "nearest",
+            "definitions",
+            "identity",
+            "pairwise",
+        ),
     output:
         f"{SPLIT}/neighbours.parquet",
     log:
