@@ -22,6 +22,7 @@ from test_train import ROOT, config_of, numbers, same, write_material
 from unrolled import checkpoints, recipe, train
 from unrolled.errors import UnrolledError
 from unrolled.generate import Wish, generate
+from unrolled.handover import alone
 from unrolled.predict import predict
 from unrolled.simulate import simulate
 
@@ -214,12 +215,16 @@ def test_a_second_signal_ends_at_once(material, tmp_path):
 )
 def test_two_processes_at_one_run(material, whole, tmp_path):
     logs = [tmp_path / "one.log", tmp_path / "two.log"]
-    processes = [start(config(material, tmp_path / "run"), log) for log in logs]
+    with alone(tmp_path / "run"):  # neither is ready before the other begins
+        processes = [start(config(material, tmp_path / "run"), log) for log in logs]
+        deadline = time.monotonic() + 120
+        while not all(log.exists() and "waiting: another process is at" in log.read_text() for log in logs):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
     assert all(ended(process, 120) for process in processes)
     assert [process.exitcode for process in processes] == [0, 0]
     check_as_undisturbed(tmp_path / "run", whole)
     said = sorted((log.read_text() for log in logs), key=len)
-    assert "waiting: another process is at" in said[0]
     assert "finished before, and put back" in said[0]
     assert "epoch" not in said[0]
     assert "epoch" in said[1]

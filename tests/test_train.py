@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from unrolled import inputs, kernel, runs, split, train
+from unrolled import inputs, kernel, provenance, runs, split, train
 from unrolled import table as tables
 from unrolled.baselines import BASELINES
 from unrolled.baselines import run as run_baseline
@@ -225,6 +226,62 @@ def test_checkpoints_of_other_settings_are_not_resumed(material, tmp_path):
     assert Checkpoints(checkpoints, identity).last == checkpoints / "last.ckpt"
     assert Checkpoints(checkpoints, "another").last is None
     assert not list(checkpoints.glob("*.ckpt"))
+
+
+def copied_sources(folder: Path) -> Path:
+    compiled = shutil.ignore_patterns("*.so", "__pycache__")
+    return shutil.copytree(provenance.FOLDER, folder / "unrolled", ignore=compiled)
+
+
+def test_a_run_whose_sources_were_edited_is_another(material, tmp_path, monkeypatch):
+    config = config_of(material, tmp_path / "run", *QUICK)
+    before = train.fingerprint(config)
+    copy = copied_sources(tmp_path)
+    monkeypatch.setattr(provenance, "FOLDER", copy)
+    assert train.fingerprint(config) == before
+    for name in ("scan.py", "kernel_walk.h", "table.py"):
+        with (copy / name).open("a") as source:
+            source.write("\n")
+        assert train.fingerprint(config) != before
+        before = train.fingerprint(config)
+    (copy / "report.py").unlink()
+    assert train.fingerprint(config) == before
+
+
+def test_a_baseline_is_put_back_unless_its_sources_were_edited(material, tmp_path, monkeypatch, capsys):
+    baseline(material, tmp_path, "majority", "multiclass")
+    (tmp_path / "run.json").unlink()
+    baseline(material, tmp_path, "majority", "multiclass")
+    assert "finished before, and put back" in capsys.readouterr().err
+    copy = copied_sources(tmp_path)
+    with (copy / "baselines.py").open("a") as source:
+        source.write("\n")
+    monkeypatch.setattr(provenance, "FOLDER", copy)
+    baseline(material, tmp_path, "majority", "multiclass")
+    assert "put back" not in capsys.readouterr().err
+
+
+UNDECIDING = {  # what runs import, and no number of theirs depends on
+    *("cards", "deferred", "doctor", "errors", "files", "formulas", "homology", "provenance"),
+    *("server", "tracking", "uploading"),
+    *("evaluate", "scoring", "metrics", "likelihood_metrics", "number_metrics", "position_metrics"),
+    *("sequence_metrics", "thresholds", "weighted"),
+}
+
+
+@pytest.mark.parametrize(
+    ("modules", "named"),
+    [
+        ("train models decoder feedforward", provenance.NETWORK),
+        ("baselines", provenance.BASELINE),
+    ],
+)
+def test_what_a_run_imports_is_among_the_sources_that_decide_it(modules, named):
+    code = f"import sys; import {', '.join(f'unrolled.{name}' for name in modules.split())}; "
+    code += "print(*(name for name in sys.modules if name.startswith('unrolled.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = {name.removeprefix("unrolled.") for name in done.stdout.split()}
+    assert found - UNDECIDING <= set(named)
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_with_the_lectures_remedies(material, tmp_path):
@@ -462,7 +519,8 @@ def modules_after(statement: str) -> set[str]:
 
 HEAVY = {"torch", "lightning", "hydra", "wandb", "sklearn", "snakemake"}
 BARRED = {
-    "cli cards fetch files deferred tracking server uploading dashboards remote": {*HEAVY, "numpy", "pandas"},
+    "cli cards fetch files provenance deferred tracking server uploading": {*HEAVY, "numpy", "pandas"},
+    "dashboards remote": {*HEAVY, "numpy", "pandas"},
     "table tasks inputs series formats series_formats fasta_format records reading": HEAVY,
     "simulate split homology copies answers puzzles gate": HEAVY,
     "evaluate scoring metrics number_metrics position_metrics sequence_metrics weighted thresholds": HEAVY,

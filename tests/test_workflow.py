@@ -20,6 +20,7 @@ import yaml
 from series_fixture import CARD, stays, write_long
 from test_hostile import small_disk
 from uniprot_service import MIRROR, Entry, serve, service, status, swissprot, written, yeast
+from unrolled import provenance
 from unrolled.simulate import simulate
 from wandb_service import serving
 
@@ -27,8 +28,6 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 RUN = "results/demo/runs/demo/random/lstm/fold0-seed0"
-
-KERNEL = ("kernel.cpp", "kernel_products.h", "kernel_walk.h")
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -198,10 +197,12 @@ def test_another_training_setting_retrains_the_networks_but_not_the_baselines(mi
     assert "baseline" not in jobs
 
 
-def test_every_source_of_the_kernel_is_an_input_of_training():
-    rule = (ROOT / "workflow/rules/train.smk").read_text().partition("rule baseline:")[0]
-    sources = {path.name.removesuffix(".py") for path in (ROOT / "src/unrolled").glob("kernel*.*")}
-    assert set(re.findall(r'"(kernel[\w.]*)"', rule)) == sources == {"kernel", *KERNEL}
+def test_the_sources_that_decide_a_run_are_inputs_of_its_rule():
+    rules = (ROOT / "workflow/rules/train.smk").read_text().partition("rule evaluate:")[0].split("rule baseline:")
+    for rule, name in zip(rules, ("NETWORK", "BASELINE"), strict=True):
+        assert f"code=code(*provenance.{name})" in rule
+        assert all(path.is_file() for path in provenance.files(getattr(provenance, name)))
+    assert set(provenance.FOLDER.glob("kernel*.*")) <= set(provenance.files(provenance.NETWORK))
 
 
 def test_a_homology_split_leaks_nothing_and_the_others_say_how_much(finished):
@@ -242,10 +243,17 @@ def test_nothing_is_trained_on_a_homology_split_that_leaks(mine):
     assert (mine / run).stat().st_mtime_ns == before
 
 
-def test_a_forced_run_gives_the_same_bytes(mine, finished):
-    done = snakemake(mine, "--forcerun", "train", "--", f"{RUN}/predictions.parquet")
-    assert done.returncode == 0, done.stderr
-    assert (mine / RUN / "predictions.parquet").read_bytes() == (finished / RUN / "predictions.parquet").read_bytes()
+def test_a_forced_run_is_put_back_and_without_its_folder_trained_to_the_same_bytes(mine, finished):
+    log = mine / "results/demo/logs/demo.random.lstm.fold0-seed0.train.log"
+    for anew in (False, True):
+        if anew:
+            shutil.rmtree(mine / RUN)
+        done = snakemake(mine, "--forcerun", "train", "--", f"{RUN}/predictions.parquet")
+        assert done.returncode == 0, done.stderr
+        assert ("finished before, and put back" in log.read_text()) != anew
+        assert ("epoch   1/3" in log.read_text()) == anew
+        for name in ("predictions.parquet", "steps.csv"):
+            assert (mine / RUN / name).read_bytes() == (finished / RUN / name).read_bytes()
 
 
 @pytest.mark.faults(

@@ -27,7 +27,7 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from unrolled import doctor, gate, handover, runs, targets
+from unrolled import doctor, gate, handover, provenance, runs, targets
 from unrolled.batching import Encoded, following, loader
 from unrolled.cards import AXES
 from unrolled.checkpoints import Checkpoints, Files
@@ -48,22 +48,23 @@ HANDED_OVER = ("predictions.parquet", "history.csv", "steps.csv", "instruments.c
 
 
 def fingerprint(config: dict[str, Any]) -> str:
-    """What decides the numbers of a run: settings and the content of its inputs, not where they lie."""
+    """What decides the numbers of a run: settings, its inputs and the project's sources by content, not by place."""
     settings = {key: config[key] for key in ("cell", "data", "model", "train")}
-    content = [sha256(config["paths"][name]) for name in ("table", "folds")]
+    inputs = [config["paths"][name] for name in ("table", "folds")]
+    content = [sha256(path) for path in (*inputs, *provenance.files(provenance.NETWORK))]
     text = json.dumps([settings, content, runs.versions()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def train(config: dict[str, Any]) -> None:
-    """Train one cell as `fit` says, alone at its folder; another attempt at a finished run puts its files back.
+    """Train one cell as `fit` says, alone at its folder; the files of a run that was finished are put back instead.
 
     Raises UnrolledError if the certificate, where there is one, does not let these folds be trained on.
     """
     gate.admit(config["paths"].get("certificate"), Path(config["paths"]["folds"]))
     out, identity = Path(config["paths"]["out"]), fingerprint(config)
-    with handover.alone(out) as waited:
-        if not handover.restored(out, identity, again=waited or config["attempt"] > 1):
+    with handover.alone(out):
+        if not handover.restored(out, identity):
             fit(config, identity)
             handover.keep(out, identity, HANDED_OVER)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 try:
     import unrolled
-    from unrolled import cards, leftovers
+    from unrolled import cards, leftovers, provenance
     from unrolled.errors import UnrolledError
 except ModuleNotFoundError as error:
     sys.exit(f"unrolled: error: {error}; run `make setup`, then `.venv/bin/snakemake` or `. .venv/bin/activate`")
@@ -83,7 +83,7 @@ def models_of(kind):
 
 def code(*names):
     """Modules, and other sources by file name, whose edits make a result stale: Snakemake looks in no package."""
-    return [str(SOURCE / (name if "." in name else f"{name}.py")) for name in names]
+    return [os.path.relpath(path) for path in provenance.files(names)]
 
 
 def from_runs(name):

@@ -10,45 +10,7 @@ rule train:
         data_card="config/data/{data}.yaml",
         model_card="config/model/{model}.yaml",
         recipe="config/train.yaml",
-        code=code(
-            "train",
-            "checkpoints",
-            "targets",
-            "recipe",
-            "instruments",
-            "diagnostics",
-            "deferred",
-            "models",
-            "decoder",
-            "decoding",
-            "attention",
-            "objectives",
-            "feedforward",
-            "recurrent",
-            "layers",
-            "scan",
-            "shares",
-            "products",
-            "linear",
-            "kernel",
-            "kernel.cpp",
-            "kernel_walk.h",
-            "kernel_products.h",
-            "stepwise",
-            "stock",
-            "packing",
-            "pooling",
-            "batching",
-            "runs",
-            "handover",
-            "gate",
-            "table",
-            "tasks",
-            "inputs",
-            "series",
-            "answers",
-            "alphabet",
-        ),
+        code=code(*provenance.NETWORK),
     output:
         predictions=f"{RUN}/predictions.parquet",
         history=f"{RUN}/history.csv",
@@ -71,14 +33,13 @@ rule train:
         mem_mb=lambda w, attempt: asked(w.model, "mem_mb") * attempt,
         runtime=lambda w: asked(w.model, "runtime"),
         gres=lambda w: asked(w.model, "gres"),
-        attempt=lambda w, attempt: attempt,
         turn=1,
     params:
         folder=subpath(output.run, parent=True),
         changes=list(overrides(config.get("train", {}), "train")),
     shell:
         "unrolled train data={wildcards.data} split={wildcards.split} model={wildcards.model} "
-        "fold={wildcards.fold} seed={wildcards.seed} threads={threads} attempt={resources.attempt} "
+        "fold={wildcards.fold} seed={wildcards.seed} threads={threads} "
         "paths.table={input.table} paths.folds={input.folds} paths.certificate={input.certificate} "
         "paths.out={params.folder} paths.wandb={resources.wandb_dir} wandb.mode={resources.wandb_mode} "
         "wandb.project={resources.wandb_project} wandb.entity={resources.wandb_entity} "
@@ -94,20 +55,7 @@ rule baseline:
         certificate="results/data/{data}/{split}/certificate.json",
         data_card="config/data/{data}.yaml",
         model_card="config/model/{model}.yaml",
-        code=code(
-            "baselines",
-            "sequence_baselines",
-            "boosting",
-            "choosing",
-            "homology",
-            "runs",
-            "handover",
-            "gate",
-            "table",
-            "inputs",
-            "series",
-            "tasks",
-        ),
+        code=code(*provenance.BASELINE),
     output:
         predictions=f"{RUN}/predictions.parquet",
         run=f"{RUN}/run.json",
@@ -127,7 +75,6 @@ rule baseline:
         mem_mb=growing(4000),
         runtime="1h",
         gres="",
-        attempt=lambda w, attempt: attempt,
         turn=1,
     params:
         folder=subpath(output.run, parent=True),
@@ -137,7 +84,7 @@ rule baseline:
         "--seed {wildcards.seed} --wandb-mode {resources.wandb_mode} --wandb-project {resources.wandb_project} "
         "--wandb-entity={resources.wandb_entity} --wandb-experiment {resources.wandb_experiment} "
         "--wandb-artifacts={resources.wandb_artifacts} --certificate {input.certificate:q} "
-        "--wandb-dir {resources.wandb_dir:q} --attempt {resources.attempt} --out {params.folder:q} > {log:q} 2>&1"
+        "--wandb-dir {resources.wandb_dir:q} --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule evaluate:
