@@ -59,6 +59,7 @@ def test_workspace_and_report_are_saved_and_saved_again_over_themselves(results)
         early = dashboard(results, **service.environment)
         assert early.returncode == 2
         assert "no project lab/unrolled yet" in early.stderr
+        assert f"`unrolled sync {results}/wandb`" in early.stderr
         service.projects.add("unrolled")
         for _ in range(2):
             done = dashboard(results, **service.environment)

@@ -46,7 +46,9 @@ def test_an_offline_run_is_grouped_and_named_after_its_cell(tmp_path):
 
 @pytest.mark.slow
 def test_online_without_a_key_logs_offline_and_says_so(tmp_path):
-    assert "no API key" in start(tmp_path, mode="online")
+    said = start(tmp_path, mode="online")
+    assert "no API key" in said
+    assert f"upload later with `unrolled sync {tmp_path}/wandb` or `snakemake --cores 1 wandb_sync` (with the" in said
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
 
 

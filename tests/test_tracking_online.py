@@ -91,6 +91,7 @@ def test_a_server_that_dies_while_a_network_trains_takes_nothing_with_it(service
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - began < 120
     assert "no upload to the end within 5 seconds" in done.stderr
+    assert f"upload later with `unrolled sync {material}/wandb`" in done.stderr
     assert (material / "run/predictions.parquet").is_file()
     (log,) = (material / "wandb").glob("run-*/*.wandb")
     assert not uploaded(log)

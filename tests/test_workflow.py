@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ import yaml
 from series_fixture import CARD, stays, write_long
 from test_hostile import small_disk
 from uniprot_service import MIRROR, Entry, serve, service, status, swissprot, written, yeast
-from unrolled import provenance
+from unrolled import provenance, uploading
 from unrolled.simulate import simulate
 from wandb_service import serving
 
@@ -57,6 +58,12 @@ def make_small(project: Path) -> None:
 def snakemake(project: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
     command = [str(SNAKEMAKE), "--cores", "2", "--nocolor", *arguments]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, **options)
+
+
+def typed(project: Path, command: list[str], **options) -> subprocess.CompletedProcess:
+    """Run a command as a message of ours gives it, in the project's folder."""
+    program = Path(sys.executable).parent / command[0]
+    return subprocess.run([program, *command[1:]], cwd=project, capture_output=True, text=True, **options)
 
 
 def planned(project: Path, *arguments: str) -> dict[str, int]:
@@ -142,7 +149,9 @@ def test_what_wandb_recorded_is_uploaded_when_it_is_asked_for(tmp_path):
     edit(project / "config/config.yaml", matrix=matrix, wandb=kept)
     with serving() as server:
         environment = os.environ | server.environment | {"HOME": str(tmp_path)}
-        done = snakemake(project, "wandb_sync", env=environment)
+        told = re.findall(r"`([^`]*)`", uploading.how(Path("results/demo/wandb")))
+        syncing, whole = map(shlex.split, told)
+        done = typed(project, whole, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "2 runs uploaded, 0 were there already" in done.stderr, done.stderr
         assert {run.first("jobType") for run in server.runs.values()} == {"train", "baseline"}
@@ -152,9 +161,10 @@ def test_what_wandb_recorded_is_uploaded_when_it_is_asked_for(tmp_path):
             assert run.summary["leakage/share_above"] > 0
         assert server.artifacts["certificate-demo-random"]["committed"]
         server.requests.clear()
-        again = snakemake(project, "wandb_sync", env=environment)
-        assert "0 runs uploaded, 2 were there already" in again.stderr
-        assert not server.requests
+        for command in (syncing, whole):
+            again = typed(project, command, env=environment)
+            assert "0 runs uploaded, 2 were there already" in again.stderr
+            assert not server.requests
 
 
 def test_a_second_run_has_nothing_to_do(finished):

@@ -11,7 +11,7 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import Any
 
-from unrolled import server
+from unrolled import server, uploading
 from unrolled.errors import UnrolledError
 from unrolled.files import read_json, write_json
 
@@ -53,7 +53,10 @@ def experiment(results: Path, metric: str) -> Experiment:
     """The experiment of a folder results/<experiment>. Raises UnrolledError if it has no runs."""
     found = sorted((results / "runs").glob("*/*/*/*/run.json"))
     if not found:
-        raise UnrolledError(f"{results}: there are no runs; `snakemake` makes them")
+        raise UnrolledError(
+            f"{results}: there are no runs: `snakemake --cores all` makes them (with the --configfile of the "
+            "experiment, if it has one)"
+        )
     return Experiment(results.name, list(dict.fromkeys((p.parts[-5], p.parts[-4]) for p in found)), metric)
 
 
@@ -77,7 +80,8 @@ def save(
     """
     owner = entity or server.greet()
     if not server.has(owner, project):
-        raise UnrolledError(f"wandb has no project {owner}/{project} yet: upload runs first (`snakemake wandb_sync`)")
+        first = f"upload runs first, with {uploading.how(results / 'wandb')}"
+        raise UnrolledError(f"wandb has no project {owner}/{project} yet: {first}")
     memory = results / SAVED
     known = read_json(memory) if memory.is_file() else {}
     before = known.get(f"{owner}/{project}", {})

@@ -13,7 +13,6 @@ from unrolled.files import read_json
 
 INIT_TIMEOUT = 20  # seconds; without a network the default of 90 would stall every run
 FINISH_TIMEOUT = 60  # seconds that the end of a run waits for its upload; what is left is for `wandb_sync`
-LATER = "upload later with `snakemake wandb_sync` or `unrolled sync`"
 COSTS = ("params", "seconds", "epochs", "best_epoch", "peak_memory_mb", "tokens_per_second", "n_train")
 LEAKAGE = ("definition", "threshold", "method", "share_above", "above_threshold", "max_identity")  # of a certificate
 CONFUSION = ("Actual", "Predicted", "nPredictions")  # what wandb's chart calls them
@@ -120,11 +119,15 @@ def finish(run: Any | None, summary: dict[str, Any]) -> None:
         if not run.offline and server.finished(run.entity, run.project, run.id):
             uploading.mark(Path(run.settings.sync_file))
         elif not run.offline:
-            _say(f"the server has not got all of the run: {LATER}")
+            _say(f"the server has not got all of the run: {_later(run)}")
     except TimeoutError:
-        _say(f"no upload to the end within {FINISH_TIMEOUT} seconds: {LATER}")
+        _say(f"no upload to the end within {FINISH_TIMEOUT} seconds: {_later(run)}")
     except Exception as error:  # the results are in the files already
         _say(f"could not finish the wandb run: {error}")
+
+
+def _later(run: Any) -> str:
+    return f"upload later with {uploading.how(Path(run.settings.sync_file).parents[1])}"
 
 
 def _log(run: Any | None, row: dict[str, float], step: int) -> None:
@@ -184,7 +187,7 @@ def _init(mode: Literal["online", "offline"], options: dict[str, Any]) -> Any:
     except (UnrolledError, wandb.errors.Error) as error:
         if mode == "offline":
             raise
-        _say(f"{error}; logging offline: {LATER}")
+        _say(f"{error}; logging offline: upload later with {uploading.how(options['dir'] / 'wandb')}")
         return wandb.init(mode="offline", settings=quiet, **options)
 
 

@@ -7,6 +7,7 @@ upload that makes no progress is stopped, and its markers alone count.
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -52,6 +53,12 @@ def sync(
                 "the same command goes on from there"
             )
     return {"uploaded": len(pending), "before": len(runs) - len(left), "unfinished": len(left) - len(pending)}
+
+
+def how(folder: Path) -> str:
+    """The commands that upload what lies in wandb's folder, for a message."""
+    whole = "`snakemake --cores 1 wandb_sync` (with the --configfile of the experiment, if it has one)"
+    return f"`unrolled sync {shlex.quote(str(folder))}` or {whole}"
 
 
 def uploaded(run: Path) -> bool:
