@@ -200,6 +200,25 @@ def test_another_wandb_mode_or_mirror_or_other_resources_rerun_nothing(mine):
     assert planned(mine) == {}
 
 
+def resources(project: Path, rule: str, target: str, *arguments: str) -> dict[str, str]:
+    """What a job of a rule would ask for, as a dry run tells it."""
+    done = snakemake(project, "-n", *arguments, "--", target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = re.search(rf"rule {rule}:.*?\n +resources: ([^\n]*)", done.stdout + done.stderr, re.DOTALL)[1]
+    return dict(pair.split("=", 1) for pair in told.split(", "))
+
+
+@pytest.mark.parametrize(
+    ("asked", "first"), [({}, 60), ({"runtime": "12h"}, 720), ({"runtime": 90}, 90), ({"runtime": "2 d"}, 2880)]
+)
+def test_a_run_asks_for_its_time_and_memory_once_more_at_each_attempt(tmp_path, asked, first):
+    project = copy_project(tmp_path)
+    edit(project / "config/config.yaml", resources=asked | {"mem_mb": 3000})
+    for attempt in (1, 3):
+        found = resources(project, "train", f"{RUN}/run.json", "--attempt", str(attempt))
+        assert (found["runtime"], found["mem_mb"]) == (str(first * attempt), str(3000 * attempt))
+
+
 def test_another_training_setting_retrains_the_networks_but_not_the_baselines(mine):
     edit(mine / "config/config.yaml", train={"max_epochs": 4})
     jobs = planned(mine)

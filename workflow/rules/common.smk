@@ -51,12 +51,19 @@ SOURCE = Path(os.path.relpath(Path(unrolled.__file__).parent))
 
 
 # What a run asks a cluster for: the experiment's `resources`, and those of one model above them.
-RESOURCES = {"mem_mb": 4000, "runtime": "6h", "gres": ""} | config.get("resources", {})
+RESOURCES = {"mem_mb": 4000, "runtime": "1h", "gres": ""} | config.get("resources", {})
+MINUTES = {"": 1, "m": 1, "h": 60, "d": 24 * 60}
 
 
 def asked(model, what):
     """One resource of a run of a model."""
     return RESOURCES.get("models", {}).get(model, {}).get(what, RESOURCES[what])
+
+
+def minutes(text):
+    """Minutes of a time such as 90, "90m", "12h" or "2d"."""
+    number, unit = re.fullmatch(r"(\d+) ?([mhd]?)", str(text)).groups()
+    return int(number) * MINUTES[unit]
 
 
 def growing(mb):

@@ -31,7 +31,7 @@ rule train:
     resources:
         **TRACKED,
         mem_mb=lambda w, attempt: asked(w.model, "mem_mb") * attempt,
-        runtime=lambda w: asked(w.model, "runtime"),
+        runtime=lambda w, attempt: minutes(asked(w.model, "runtime")) * attempt,
         gres=lambda w: asked(w.model, "gres"),
         turn=1,
     params:
