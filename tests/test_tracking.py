@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -101,8 +102,21 @@ def test_disabled_tracks_nothing(tmp_path):
 def test_a_tracker_that_tracks_nothing_imports_nothing(tmp_path):
     tracker = tracking.Tracker(SETTINGS | {"mode": "disabled"}, tmp_path, CONFIG)
     tracker.log({"val_loss": 0.5}, step=0)
-    tracker.finish(tmp_path, {"metrics": {"macro_f1": 0.25}, "confusion": []}, None)
+    tracker.finish(tmp_path, lambda: pytest.fail("nobody is told it"), None)
     assert tracker.run is None
+
+
+def test_results_that_cannot_be_measured_are_said_and_the_run_is_closed(tmp_path, capsys):
+    closed = []
+
+    def report():
+        raise ZeroDivisionError("no test rows")
+
+    tracker = tracking.Tracker(SETTINGS, tmp_path, CONFIG)
+    tracker.run = SimpleNamespace(summary={}, offline=True, finish=lambda: closed.append(True))
+    tracker.finish(tmp_path, report, None)
+    assert "could not tell the wandb run its results: no test rows" in capsys.readouterr().err
+    assert closed
 
 
 def test_a_row_that_cannot_be_logged_is_said_and_swallowed(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -276,4 +277,4 @@ def _fit(
         tokens_per_second=None,
         device="cpu",
     )
-    tracker.finish(out, evaluate(out / "predictions.parquet", out / "run.json"), certificate)
+    tracker.finish(out, partial(evaluate, out / "predictions.parquet", out / "run.json"), certificate)

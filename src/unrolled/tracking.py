@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -79,12 +80,12 @@ class Tracker:
         """Log one row; a failure is said and swallowed."""
         _log(self.run, row, step)
 
-    def finish(self, out: Path, report: dict[str, Any], certificate: Path | None) -> None:
+    def finish(self, out: Path, report: Callable[[], dict[str, Any]], certificate: Path | None) -> None:
         """Tell the results of a run and close it; a failure is said and swallowed.
 
         Args:
             out: the run's folder, which holds run.json and predictions.parquet.
-            report: what metrics.json will hold.
+            report: computes what metrics.json will hold; called where there is a wandb run alone.
             certificate: certificate.json of the run's split, if it is known.
         """
         settings, _, config = self._settings
@@ -93,11 +94,12 @@ class Tracker:
             return
         files = {"certificate": certificate, "predictions": out / "predictions.parquet"}
         try:
-            _show_confusion(run, report["confusion"])
+            measured = report()
+            _show_confusion(run, measured["confusion"])
             for kind in settings.get("artifacts") or []:
                 if path := files[kind]:
                     _keep(run, kind, path, config["cell"])
-            summary = {f"test/{name}": value for name, value in report["metrics"].items()}
+            summary = {f"test/{name}": value for name, value in measured["metrics"].items()}
             record = read_json(out / "run.json")
             summary |= {f"cost/{name}": record[name] for name in COSTS if record.get(name) is not None}
             finish(run, summary | _leakage(certificate))

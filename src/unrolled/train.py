@@ -12,6 +12,7 @@ import platform
 import sys
 import time
 import warnings
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -127,9 +128,8 @@ def fit(config: dict[str, Any], identity: str) -> None:
         device=str(trainer.strategy.root_device),
     )
     certificate = config["paths"].get("certificate")
-    tracker.finish(
-        out, evaluate(out / "predictions.parquet", out / "run.json"), Path(certificate) if certificate else None
-    )
+    report = partial(evaluate, out / "predictions.parquet", out / "run.json")
+    tracker.finish(out, report, Path(certificate) if certificate else None)
     checkpoints.finish()
 
 
