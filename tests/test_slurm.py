@@ -200,7 +200,7 @@ def test_what_was_finished_in_a_job_that_dies_is_not_run_again(cluster, project,
 
 def test_any_scheduler_does_by_template(cluster, project, undisturbed):
     profile = ["--profile", "workflow/profiles/cluster-generic"]
-    workflow = Workflow(project, cluster, profile=profile, UNROLLED_SCHEDULER="slurm")
+    workflow = Workflow(project, cluster, profile=profile, UNROLLED_SCHEDULER="slurm", UNROLLED_GRACE="5")
     run, _ = workflow.freeze()
     cluster.call("scancel", *cluster.jobs())
     went_on(workflow, undisturbed, run)
