@@ -219,6 +219,19 @@ def test_a_run_asks_for_its_time_and_memory_once_more_at_each_attempt(tmp_path, 
         assert (found["runtime"], found["mem_mb"]) == (str(first * attempt), str(3000 * attempt))
 
 
+def test_a_baseline_asks_for_what_the_experiment_says_of_it(tmp_path):
+    project = copy_project(tmp_path)
+    run = f"{RUN.replace('lstm', 'kmer')}/run.json"
+    asked = {"mem_mb": 3000, "gres": "gpu:1", "models": {"kmer": {"mem_mb": 9000}}}
+    edit(project / "config/config.yaml", resources=asked)
+    found = resources(project, "baseline", run, "--attempt", "2")
+    assert (found["runtime"], found["mem_mb"], found["gres"]) == ("120", "18000", "")
+    assert resources(project, "train", f"{RUN}/run.json")["gres"] == "gpu:1"
+    assert resources(project, "certificate", run, "--attempt", "3")["runtime"] == str(3 * 240)
+    still = resources(project, "baseline", run, "--attempt", "2", "--set-resources", "baseline:runtime=15")
+    assert still["runtime"] == "15"
+
+
 def test_another_training_setting_retrains_the_networks_but_not_the_baselines(mine):
     edit(mine / "config/config.yaml", train={"max_epochs": 4})
     jobs = planned(mine)

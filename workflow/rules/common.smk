@@ -56,7 +56,9 @@ MINUTES = {"": 1, "m": 1, "h": 60, "d": 24 * 60}
 
 
 def asked(model, what):
-    """One resource of a run of a model."""
+    """One resource of a run of a model; baselines use no GPU."""
+    if what == "gres" and CARDS["model"][model]["kind"] == "baseline":
+        return ""
     return RESOURCES.get("models", {}).get(model, {}).get(what, RESOURCES[what])
 
 
@@ -66,9 +68,17 @@ def minutes(text):
     return int(number) * MINUTES[unit]
 
 
-def growing(mb):
-    """Memory that each retry asks for once more."""
-    return lambda wildcards, attempt: mb * attempt
+def growing(amount):
+    """Memory, or minutes, that each retry asks for once more."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+ASKED = TRACKED | {
+    "mem_mb": lambda w, attempt: asked(w.model, "mem_mb") * attempt,
+    "runtime": lambda w, attempt: minutes(asked(w.model, "runtime")) * attempt,
+    "gres": lambda w: asked(w.model, "gres"),
+    "turn": 1,
+}
 
 
 def group_of(w):

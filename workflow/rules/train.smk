@@ -29,11 +29,7 @@ rule train:
         "../../envs/tools.yaml"
     threads: 1
     resources:
-        **TRACKED,
-        mem_mb=lambda w, attempt: asked(w.model, "mem_mb") * attempt,
-        runtime=lambda w, attempt: minutes(asked(w.model, "runtime")) * attempt,
-        gres=lambda w: asked(w.model, "gres"),
-        turn=1,
+        **ASKED,
     params:
         folder=subpath(output.run, parent=True),
         changes=list(overrides(config.get("train", {}), "train")),
@@ -71,11 +67,7 @@ rule baseline:
         "../../envs/tools.yaml"
     threads: 1
     resources:
-        **TRACKED,
-        mem_mb=growing(4000),
-        runtime="1h",
-        gres="",
-        turn=1,
+        **ASKED,
     params:
         folder=subpath(output.run, parent=True),
     shell:
@@ -113,9 +105,9 @@ rule evaluate:
     resources:
         **TRACKED,
         mem_mb=growing(1000),
-        runtime="10m",
+        runtime=growing(10),
         turn=1,
         # jobs of a group must agree in what is no number
-        gres=lambda w: asked(w.model, "gres") if w.model in models_of("neural") else "",
+        gres=lambda w: asked(w.model, "gres"),
     shell:
         "unrolled evaluate --predictions {input.predictions:q} --run {input.run:q} --out {output:q} > {log:q} 2>&1"
