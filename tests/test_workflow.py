@@ -22,6 +22,7 @@ from series_fixture import CARD, stays, write_long
 from test_hostile import small_disk
 from uniprot_service import MIRROR, Entry, serve, service, status, swissprot, written, yeast
 from unrolled import provenance, uploading
+from unrolled.dashboards import experiment
 from unrolled.simulate import simulate
 from wandb_service import serving
 
@@ -160,6 +161,8 @@ def test_what_wandb_recorded_is_uploaded_when_it_is_asked_for(tmp_path):
             assert (run.first("entity"), run.first("project")) == ("lab", "mine")
             assert run.summary["leakage/share_above"] > 0
         assert server.artifacts["certificate-demo-random"]["committed"]
+        shown = experiment(project / "results/demo")  # what `unrolled dashboard` takes for granted
+        assert (shown.metric, shown.entity, shown.project) == ("macro_f1", "lab", "mine")
         server.requests.clear()
         for command in (syncing, whole):
             again = typed(project, command, env=environment)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 try:
     import unrolled
-    from unrolled import cards, leftovers, provenance
+    from unrolled import cards, dashboards, leftovers, provenance
     from unrolled.errors import UnrolledError
+    from unrolled.files import write_json
 except ModuleNotFoundError as error:
     sys.exit(f"unrolled: error: {error}; run `make setup`, then `.venv/bin/snakemake` or `. .venv/bin/activate`")
 
@@ -148,6 +149,8 @@ LEFT = Path(RESULTS) / "logs" / "slurm.json"
 
 
 onstart:
+    # Commands that are given the folder of the results alone find here what the experiment says.
+    write_json(f"{RESULTS}/{dashboards.TOLD}", {"metric": config["metric"], "wandb": WANDB})
     # Jobs of a Snakemake that was killed would be at the runs that this one starts again.
     if name := getattr(workflow.scheduler._executor, "run_uuid", None):
         leftovers.take_over(LEFT, name)
