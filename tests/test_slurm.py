@@ -71,8 +71,9 @@ class Workflow:
         return (self.project / "snakemake.log").read_text()
 
     def log(self, run: str) -> str:
+        """What the last attempt at a run has said."""
         path = self.project / f"results/demo/logs/demo.random.lstm.{run.split('/')[-1]}.train.log"
-        return path.read_text() if path.exists() else ""
+        return path.read_text().rpartition("attempt ")[2] if path.exists() else ""
 
     def freeze(self, runs: list[str] = RUNS) -> tuple[str, int]:
         """Stop the first of these runs after its third epoch, as if it had much to do: its name and process."""

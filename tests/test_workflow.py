@@ -301,6 +301,20 @@ def test_a_forced_run_is_put_back_and_without_its_folder_trained_to_the_same_byt
             assert (mine / RUN / name).read_bytes() == (finished / RUN / name).read_bytes()
 
 
+def test_the_log_of_a_run_keeps_its_attempts_and_begins_anew_with_the_workflow(mine):
+    run = RUN.replace("lstm", "rnn")
+    shutil.rmtree(mine / run / "checkpoints")
+    (mine / run / "checkpoints").write_text("in the way")
+    log = mine / "results/demo/logs/demo.random.rnn.fold0-seed0.train.log"
+    for retries in (1, 0):
+        done = snakemake(mine, "--retries", str(retries), "--forcerun", "train", "--", f"{run}/run.json")
+        assert done.returncode != 0
+        text = log.read_text()
+        begun = re.findall(r"^attempt (\d), 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d$", text, re.MULTILINE)
+        assert begun == ["1", "2"][: 1 + retries]
+        assert len(re.findall("^FileExistsError", text, re.MULTILINE)) == 1 + retries
+
+
 @pytest.mark.faults(
     "interruptions",
     "a second Snakemake is started in a project where one is at work",

@@ -15,7 +15,12 @@ except ModuleNotFoundError as error:
     sys.exit(f"unrolled: error: {error}; run `make setup`, then `.venv/bin/snakemake` or `. .venv/bin/activate`")
 
 # `.venv/bin/snakemake` works without activating the environment first; a prefix of one's own replaces Snakemake's.
-shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+# `begin ATTEMPT LOG`: Snakemake removes the log before each attempt, so it is but a link to what all of them said.
+BEGIN = (
+    'begin() ( all="$2.attempts"; [ "$1" -gt 1 ] || : > "$all"; ln -sf "$(basename "$all")" "$2"; '
+    'echo "attempt $1, $(date "+%F %T")" >> "$2" ); '
+)
+shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; {BEGIN}")
 
 DECK = cards.Deck(Path("config"), Path("workflow/schemas"))
 try:
@@ -78,6 +83,7 @@ ASKED = TRACKED | {
     "mem_mb": lambda w, attempt: asked(w.model, "mem_mb") * attempt,
     "runtime": lambda w, attempt: minutes(asked(w.model, "runtime")) * attempt,
     "gres": lambda w: asked(w.model, "gres"),
+    "attempt": growing(1),
     "turn": 1,
 }
 

@@ -34,6 +34,7 @@ rule train:
         folder=subpath(output.run, parent=True),
         changes=list(overrides(config.get("train", {}), "train")),
     shell:
+        "begin {resources.attempt} {log:q}; "
         "unrolled train data={wildcards.data} split={wildcards.split} model={wildcards.model} "
         "fold={wildcards.fold} seed={wildcards.seed} threads={threads} "
         "paths.table={input.table} paths.folds={input.folds} paths.certificate={input.certificate} "
@@ -41,7 +42,7 @@ rule train:
         "wandb.project={resources.wandb_project} wandb.entity={resources.wandb_entity} "
         "wandb.experiment={resources.wandb_experiment} 'wandb.artifacts=[{resources.wandb_artifacts}]' "
         "{params.changes:q} "
-        "> {log:q} 2>&1"
+        ">> {log:q} 2>&1"
 
 
 rule baseline:
@@ -71,12 +72,13 @@ rule baseline:
     params:
         folder=subpath(output.run, parent=True),
     shell:
+        "begin {resources.attempt} {log:q}; "
         "unrolled baseline --table {input.table:q} --folds {input.folds:q} --data-card {input.data_card:q} "
         "--model-card {input.model_card:q} --split {wildcards.split} --fold {wildcards.fold} "
         "--seed {wildcards.seed} --wandb-mode {resources.wandb_mode} --wandb-project {resources.wandb_project} "
         "--wandb-entity={resources.wandb_entity} --wandb-experiment {resources.wandb_experiment} "
         "--wandb-artifacts={resources.wandb_artifacts} --certificate {input.certificate:q} "
-        "--wandb-dir {resources.wandb_dir:q} --out {params.folder:q} > {log:q} 2>&1"
+        "--wandb-dir {resources.wandb_dir:q} --out {params.folder:q} >> {log:q} 2>&1"
 
 
 rule evaluate:
@@ -106,8 +108,11 @@ rule evaluate:
         **TRACKED,
         mem_mb=growing(1000),
         runtime=growing(10),
+        attempt=growing(1),
         turn=1,
         # jobs of a group must agree in what is no number
         gres=lambda w: asked(w.model, "gres"),
     shell:
-        "unrolled evaluate --predictions {input.predictions:q} --run {input.run:q} --out {output:q} > {log:q} 2>&1"
+        "begin {resources.attempt} {log:q}; "
+        "unrolled evaluate --predictions {input.predictions:q} --run {input.run:q} --out {output:q} "
+        ">> {log:q} 2>&1"
