@@ -20,8 +20,9 @@ from unrolled.console import FILE, FOLDER, say
 def sync(folder: Path, entity: str | None, stalled: float) -> None:
     """Upload runs that wandb recorded in FOLDER and that are not on its server yet.
 
-    What is there already is not sent again, and an upload that was interrupted goes on. Runs without an end are left:
-    they still run, or were killed and went on as others. The exit status is 0 if everything is there, 2 if not.
+    What is there already is not sent again, and an upload that was interrupted goes on. Runs that still run, were
+    interrupted or failed are left out: what was interrupted went on as another. The exit status is 0 if everything is
+    there, 2 if not.
 
     \b
     Example:
@@ -31,7 +32,7 @@ def sync(folder: Path, entity: str | None, stalled: float) -> None:
     from unrolled.progress import meter
 
     done = uploading.sync(folder, entity=entity or None, stalled=stalled, progress=meter("uploading: runs"))
-    left = f", {done['unfinished']} without an end left out" if done["unfinished"] else ""
+    left = f", {done['unfinished']} unfinished left out" if done["unfinished"] else ""
     say(f"{done['uploaded']} runs uploaded, {done['before']} were there already{left}")
 
 
