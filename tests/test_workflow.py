@@ -315,6 +315,15 @@ def test_the_log_of_a_run_keeps_its_attempts_and_begins_anew_with_the_workflow(m
         assert len(re.findall("^FileExistsError", text, re.MULTILINE)) == 1 + retries
 
 
+def test_a_workflow_at_home_leaves_the_jobs_of_one_on_slurm_to_the_next_there(mine):
+    record = mine / "results/demo/logs/slurm.json"
+    left = {"name": "of another", "host": "login", "pid": 1}
+    record.write_text(json.dumps(left))
+    done = snakemake(mine, "--forcerun", "report", "--", "results/demo/report.html")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(record.read_text()) == left
+
+
 @pytest.mark.faults(
     "interruptions",
     "a second Snakemake is started in a project where one is at work",

@@ -163,11 +163,11 @@ onstart:
 
 
 onsuccess:
-    LEFT.unlink(missing_ok=True)
+    leftovers.let_go(LEFT)
 
 
 onerror:
-    LEFT.unlink(missing_ok=True)
+    leftovers.let_go(LEFT)
 
 
 wildcard_constraints:
