@@ -389,6 +389,31 @@ def test_a_killed_workflow_goes_on_and_ends_with_the_same_numbers(finished, tmp_
         assert (project / name).read_bytes() == (finished / name).read_bytes()
 
 
+PBS = {  # it begins a job at once, and knows of none that ended
+    "qsub": 'echo "$*" >> asked; for job; do :; done; bash "$job" > "$job.out" 2>&1 < /dev/null & echo "$!.server"',
+    "qstat": "echo 'qstat: Unknown Job Id' >&2; exit 153",
+}
+
+
+@pytest.mark.parametrize("most", ["2", "4"])
+def test_a_job_of_any_scheduler_uses_the_cores_that_it_asks_for(tmp_path, most):
+    pytest.importorskip("snakemake_executor_plugin_cluster_generic", reason="needs requirements.cluster.lock")
+    project = copy_project(tmp_path / "project")
+    make_small(project)
+    for name, does in PBS.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    profile = ["--profile", "workflow/profiles/cluster-generic", "--seconds-between-status-checks", "1"]
+    command = [SNAKEMAKE, *profile, "--cores", most, "--", "results/data/demo/random/folds.parquet"]
+    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "UNROLLED_SCHEDULER": "pbs"}
+    done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    asked = re.findall(r"ncpus=(\d+)", (project / "asked").read_text())
+    said = [path.read_text() for path in project.glob(".snakemake/cluster_logs/*.out")]
+    used = [(re.findall(r"^    threads: (\d+)", text, re.MULTILINE) or ["1"])[0] for text in said]
+    assert sorted(asked) == sorted(used) == ["1", most]
+
+
 def test_snakemakes_own_report_is_made(finished, tmp_path):
     done = snakemake(finished, "--report", str(tmp_path / "report.html"))
     assert done.returncode == 0, done.stderr

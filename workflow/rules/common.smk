@@ -48,8 +48,10 @@ TRACKED = {
     "wandb_dir": RESULTS,
 }
 # Steps of two splits side by side keep the cores busier than those of one.
-# A cluster is asked for four cores: how many its nodes have is not known here, and differs there.
-CORES = workflow.resource_settings.cores if workflow.is_main_process else None
+# A cluster (--jobs) is asked for four cores: how many its nodes have is not known here, and differs there, where the
+# rules are read again and must come to the same.
+HOME = workflow.is_main_process and workflow.resource_settings.nodes is None
+CORES = workflow.resource_settings.cores if HOME else None
 HALF = max(1, (CORES or 8) // 2)
 EVERY = CORES or HALF
 MATRIX = json.dumps(config["matrix"])
