@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from lightning.pytorch.plugins import MixedPrecision
 from omegaconf import OmegaConf
 
 from unrolled import inputs, kernel, provenance, runs, split, train
@@ -27,6 +29,7 @@ from unrolled.evaluate import evaluate
 from unrolled.files import write_json
 from unrolled.gate import folds_hash
 from unrolled.objectives import OBJECTIVES, UNKNOWN
+from unrolled.recipe import Training
 from unrolled.simulate import simulate
 
 ROOT = Path(__file__).parents[1]
@@ -287,6 +290,51 @@ def test_what_a_run_imports_is_among_the_sources_that_decide_it(modules, named):
 def test_a_gradient_that_is_not_finite_stops_the_run_with_the_lectures_remedies(material, tmp_path):
     with pytest.raises(UnrolledError, match=r"lower train\.learning_rate"):
         trained(material, tmp_path / "run", "train.learning_rate=1e30", "model=rnn")
+
+
+def test_a_scaled_loss_that_overflows_skips_its_step_and_one_that_is_not_scaled_up_has_diverged():
+    training = Training(torch.nn.Linear(2, 1), "regression", {"clip_norm": 1.0}, seed=0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    training.trainer = trainer = SimpleNamespace(precision_plugin=SimpleNamespace(scaler=scaler), should_stop=False)
+    sgd, before = torch.optim.SGD(training.parameters(), lr=1.0), training.network.weight.clone()
+
+    def step(gradient: float) -> None:
+        sgd.zero_grad()
+        scaler.scale(gradient * training.network(torch.ones(1, 2)).sum()).backward()
+        scaler.unscale_(sgd)
+        training.configure_gradient_clipping(sgd)
+        scaler.step(sgd)
+        scaler.update()
+
+    step(math.inf)
+    assert (training.skipped, training.norms, training.diverged, scaler.get_scale()) == (1, [], False, 2.0)
+    assert torch.equal(training.network.weight, before)
+    step(2.0)
+    assert training.norms == [pytest.approx(2 * math.sqrt(3))]
+    assert not torch.equal(training.network.weight, before)
+    step(math.nan)
+    assert (training.skipped, training.diverged, scaler.get_scale()) == (2, False, 1.0)
+    step(math.inf)
+    assert (training.skipped, training.diverged, trainer.should_stop) == (2, True, True)
+
+
+def test_a_run_of_scaled_losses_counts_the_steps_that_it_skips(material, tmp_path, monkeypatch):
+    """What a GPU does under 16-mixed, with a scale that is too high at first."""
+    known = train.L.Trainer
+
+    def scaled(**options):
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**21)
+        plugins = [*options.pop("plugins"), MixedPrecision("16-mixed", "cpu", scaler)]
+        return known(**{**options, "plugins": plugins, "precision": None})
+
+    monkeypatch.setattr(train.L, "Trainer", scaled)
+    out = trained(material, tmp_path / "run")
+    history, steps = pd.read_csv(out / "history.csv"), pd.read_csv(out / "steps.csv")
+    assert history["skipped_steps"].iloc[0] > 0
+    assert history["skipped_steps"].iloc[-1] == 0
+    assert np.isfinite(history[["grad_norm_mean", "grad_norm_max"]]).all(axis=None)
+    assert np.isfinite(steps["grad_norm"]).all()
+    assert json.loads((out / "run.json").read_text())["stopped"] == "max_epochs"
 
 
 def test_looking_on_changes_nothing(material, tmp_path):
