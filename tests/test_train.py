@@ -168,6 +168,17 @@ def test_a_run_says_what_computes_its_recurrences(material, tmp_path, monkeypatc
     assert "; resuming" not in said
 
 
+@pytest.mark.parametrize(
+    ("given", "warned"),
+    [("0", True), ("GPU-8932f937", True), ("", False), ("-1", False), ("NoDevFiles", False)],
+)
+def test_a_gpu_that_is_set_aside_and_not_seen_is_warned_of(material, tmp_path, monkeypatch, capsys, given, warned):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    trained(material, tmp_path / "run", "train.max_epochs=1")
+    assert ("sets a GPU aside for this run, but PyTorch sees none" in capsys.readouterr().err) == warned
+
+
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(material, tmp_path):
     one, two = (trained(material, tmp_path / name) for name in ("one", "two"))
     other = trained(material, tmp_path / "other", "seed=1")
@@ -586,12 +597,27 @@ def test_a_step_imports_no_more_than_it_needs(module, barred):
     assert not barred & modules_after(f"import unrolled.{module}")
 
 
+def spy(patch: pytest.MonkeyPatch) -> list[str]:
+    """Where the networks are that are asked for predictions."""
+    asked, known = [], train.predict
+
+    def predict(training, *arguments):
+        answers = known(training, *arguments)
+        asked.append(next(training.parameters()).device.type)
+        return answers
+
+    patch.setattr(train, "predict", predict)
+    return asked
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU: whether it agrees with the CPU was not checked")
 @pytest.mark.parametrize("model", ["rnn", "lstm", "gru", "mingru", "transformer"])
 def test_a_gpu_learns_what_a_cpu_learns(material, tmp_path, monkeypatch, model):
     never = [f"++model.network.{part}dropout=0.0" for part in ("", "encoder.")]  # the devices would drop other units
     still = [*never, "train.max_epochs=2"]
+    asked = spy(monkeypatch)
     there = trained(material, tmp_path / "gpu", f"model={model}", *still)
+    assert set(asked) == {"cuda"}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     here = trained(material, tmp_path / "cpu", f"model={model}", *still)
     assert [json.loads((out / "run.json").read_text())["device"] for out in (there, here)] == ["cuda:0", "cpu"]

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import platform
+import re
 import sys
 import time
 import warnings
@@ -44,6 +45,10 @@ from unrolled.tracking import Tracker
 DIVERGED = (
     "the gradient is not finite within the first epoch. Remedies, in the lecture's order: "
     "lower train.clip_norm (tau), lower train.learning_rate, use a gated cell (LSTM, GRU)"
+)
+GPULESS = (
+    "sets a GPU aside for this run, but PyTorch sees none, and trains on the CPU: is it a build with CUDA, and is "
+    "there a driver? `unrolled doctor --system` tells"
 )
 HANDED_OVER = ("predictions.parquet", "history.csv", "steps.csv", "instruments.csv", "run.json")
 
@@ -213,12 +218,17 @@ def repeatable() -> None:
 
 
 def predict(training: Training, batches: Any, scale: runs.Scale | None = None) -> Any:
-    """Answers to every sequence of a loader's data set, in its order: (N, K), N arrays (T, K), or N `Decoded`."""
-    training.eval()
+    """Answers to every sequence of a loader's data set, in its order: (N, K), N arrays (T, K), or N `Decoded`.
+
+    They are computed where networks are trained: Lightning leaves one that it has trained on the CPU.
+    """
+    there = device()
+    training.to(there).eval()
     found: dict[int, Any] = {}
     with torch.inference_mode():
         for rows, batch in zip(batches.sampler, batches, strict=True):
-            found |= dict(zip(rows, training.objective.answers(training.network, batch), strict=True))
+            answers = training.objective.answers(training.network, batch._make(part.to(there) for part in batch))
+            found |= dict(zip(rows, answers, strict=True))
     ordered = [found[row] for row in range(len(found))]
     if not isinstance(ordered[0], np.ndarray):
         return ordered
@@ -244,6 +254,9 @@ def _say_start(config: dict[str, Any], material: runs.Material, network: nn.Modu
         + (f"; resuming from {last}" if last else ""),
         file=sys.stderr,
     )
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if re.match(r"\d|GPU-|MIG-", given) and device() == "cpu":
+        print(f"warning: CUDA_VISIBLE_DEVICES={given} {GPULESS}", file=sys.stderr)
 
 
 @hydra.main(version_base="1.3", config_path=None, config_name="train")
