@@ -143,3 +143,37 @@ def test_a_run_that_cannot_finish_is_said_and_swallowed(capsys):
 
     tracking.finish(Broken(), {"a": 1})
     assert "could not finish the wandb run: disk full" in capsys.readouterr().err
+
+
+def ended(tracker, finish, error):
+    """Let an error end a run that wandb records, and closes by `finish`."""
+    with tracker:
+        tracker.run = SimpleNamespace(finish=finish)
+        raise error
+
+
+def test_a_run_that_ends_before_its_time_is_closed_as_failed(tmp_path):
+    codes = []
+    with pytest.raises(SystemExit):
+        ended(
+            tracking.Tracker(SETTINGS, tmp_path, CONFIG), lambda exit_code: codes.append(exit_code), SystemExit(143)
+        )
+    assert codes == [1]
+    with tracking.Tracker(SETTINGS, tmp_path, CONFIG) as tracker:
+        tracker.run = SimpleNamespace(finish=lambda exit_code: codes.append(exit_code))
+    assert codes == [1]
+
+
+def test_a_server_that_does_not_answer_holds_up_no_run_that_is_to_end(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tracking, "LEAVING", 0.1)
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="why"):
+        ended(tracking.Tracker(SETTINGS, tmp_path, CONFIG), lambda exit_code: time.sleep(10), ValueError("why"))
+    assert time.monotonic() - began < 5
+    assert "could not close the wandb run: no answer in 0.1 seconds" in capsys.readouterr().err
+
+
+def test_a_run_that_ends_before_its_first_row_starts_no_tracking(tmp_path):
+    with pytest.raises(ValueError, match="early"), tracking.Tracker(SETTINGS, tmp_path, CONFIG):
+        raise ValueError("early")
+    assert not list(tmp_path.iterdir())

@@ -4,11 +4,8 @@ Both are specifications that can be looked at without a server; saving them agai
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, Queue
-from threading import Thread
 from typing import Any
 
 from unrolled import server, uploading
@@ -105,7 +102,7 @@ def save(shown: Experiment, results: Path, *, patience: float = PATIENCE) -> dic
     report.id = before.get("report", "")
     try:
         for each in (workspace, report):
-            _within(patience, each.save)
+            server.within(patience, each.save)
             now = {"name": workspace._internal_name, "workspace": workspace._internal_id, "report": report.id}
             write_json(memory, known | {f"{owner}/{project}": now})  # after each: neither is ever made twice
     except Exception as error:  # wandb's own, those of its parser, or of the network
@@ -114,27 +111,6 @@ def save(shown: Experiment, results: Path, *, patience: float = PATIENCE) -> dic
             f"delete {memory}"
         ) from error
     return {"workspace": workspace.url, "report": report.url}
-
-
-def _within(seconds: float, call: Callable[[], object]) -> None:
-    """Call what may try again and again. Raises what it raises, and TimeoutError if it is not done by then."""
-    done: Queue[Exception | None] = Queue()
-
-    def run() -> None:
-        try:
-            call()
-        except Exception as error:
-            done.put(error)
-        else:
-            done.put(None)
-
-    Thread(target=run, daemon=True).start()  # if it is left behind, it ends with the process
-    try:
-        error = done.get(timeout=seconds)
-    except Empty:
-        raise TimeoutError(f"no answer in {seconds:g} seconds") from None
-    if error:
-        raise error
 
 
 def _workspace(shown: Experiment, entity: str) -> Any:

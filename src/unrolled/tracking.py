@@ -3,9 +3,9 @@
 import os
 import sys
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from unrolled import server, uploading
 from unrolled.deferred import put_off
@@ -14,6 +14,7 @@ from unrolled.files import read_json
 
 INIT_TIMEOUT = 20  # seconds; without a network the default of 90 would stall every run
 FINISH_TIMEOUT = 60  # seconds that the end of a run waits for its upload; what is left is for `wandb_sync`
+LEAVING = 5  # seconds that a run which is stopped gives wandb: a scheduler kills it soon after it asked it to end
 COSTS = ("params", "seconds", "epochs", "best_epoch", "peak_memory_mb", "tokens_per_second", "n_train")
 LEAKAGE = ("definition", "threshold", "method", "share_above", "above_threshold", "max_identity")  # of a certificate
 CONFUSION = ("Actual", "Predicted", "nPredictions")  # what wandb's chart calls them
@@ -57,12 +58,24 @@ class Tracker:
     """The wandb run of one cell, started by the first row it is given: no first step waits a second or two for it.
 
     wandb's own clock therefore starts after the first epoch; the rows say how long each took. Its arguments are
-    those of `start`.
+    those of `start`. As a context it closes a run that an exception or a signal ends as a failed one.
     """
 
     def __init__(self, settings: dict[str, Any], folder: Path, config: dict[str, Any]):
         self._settings = settings, folder, config
         self._earlier: dict[int, dict[str, float]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        run = self.__dict__.get("run")  # if it was started
+        if kind is None or run is None:
+            return
+        try:
+            server.within(LEAVING, partial(run.finish, exit_code=1))
+        except Exception as error:  # what ended the run is told by whoever called
+            _say(f"could not close the wandb run: {error}")
 
     @cached_property
     def run(self) -> Any | None:

@@ -102,39 +102,39 @@ def fit(config: dict[str, Any], identity: str) -> None:
     training = Training(build(config, material), material.task, recipe, config["cell"]["seed"])
     checkpoints = Checkpoints(out / "checkpoints", identity)
     _say_start(config, material, training.network, checkpoints.last)
-    tracker = Tracker(config["wandb"], Path(config["paths"]["wandb"]), config)
-    history = History(int(batches["train"].dataset.lengths.sum()), tracker)
-    instruments = Instruments(recipe["instruments"], tracker)
-    trainer = _trainer(recipe, [history, instruments, checkpoints])
-    trainer.fit(training, batches["train"], batches["validation"], ckpt_path=checkpoints.last, weights_only=True)
-    if training.diverged and len(history.rows) < 2:
-        raise UnrolledError(f"{out}: {DIVERGED}")
-    state = checkpoints.keep_best()
-    training.load_state_dict(state["state_dict"])
-    answers = {name: predict(training, batches[name], material.scale) for name in runs.PARTS[1:]}
-    runs.write_predictions(out / "predictions.parquet", material, answers)
-    norms = [{"epoch": i, "grad_norm": norm} for i, epoch in enumerate(history.norms) for norm in epoch]
-    _write_csv(out / "history.csv", history.rows)
-    _write_csv(out / "steps.csv", norms)
-    _write_csv(out / "instruments.csv", instruments.rows, COLUMNS)
-    runs.write_record(
-        out / "run.json",
-        material=material,
-        config=config,
-        kind="neural",
-        params=trained_parameters(training.network),
-        seconds=round(time.perf_counter() - started, 3),
-        epochs=len(history.rows),
-        best_epoch=int(state["epoch"]),
-        tokens_per_second=float(np.median([row["tokens_per_second"] for row in history.rows])),
-        resumed=checkpoints.last is not None,
-        damaged=checkpoints.damaged,
-        stopped=_why_stopped(training, history),
-        device=str(trainer.strategy.root_device),
-    )
-    certificate = config["paths"].get("certificate")
-    report = partial(evaluate, out / "predictions.parquet", out / "run.json")
-    tracker.finish(out, report, Path(certificate) if certificate else None)
+    with Tracker(config["wandb"], Path(config["paths"]["wandb"]), config) as tracker:
+        history = History(int(batches["train"].dataset.lengths.sum()), tracker)
+        instruments = Instruments(recipe["instruments"], tracker)
+        trainer = _trainer(recipe, [history, instruments, checkpoints])
+        trainer.fit(training, batches["train"], batches["validation"], ckpt_path=checkpoints.last, weights_only=True)
+        if training.diverged and len(history.rows) < 2:
+            raise UnrolledError(f"{out}: {DIVERGED}")
+        state = checkpoints.keep_best()
+        training.load_state_dict(state["state_dict"])
+        answers = {name: predict(training, batches[name], material.scale) for name in runs.PARTS[1:]}
+        runs.write_predictions(out / "predictions.parquet", material, answers)
+        norms = [{"epoch": i, "grad_norm": norm} for i, epoch in enumerate(history.norms) for norm in epoch]
+        _write_csv(out / "history.csv", history.rows)
+        _write_csv(out / "steps.csv", norms)
+        _write_csv(out / "instruments.csv", instruments.rows, COLUMNS)
+        runs.write_record(
+            out / "run.json",
+            material=material,
+            config=config,
+            kind="neural",
+            params=trained_parameters(training.network),
+            seconds=round(time.perf_counter() - started, 3),
+            epochs=len(history.rows),
+            best_epoch=int(state["epoch"]),
+            tokens_per_second=float(np.median([row["tokens_per_second"] for row in history.rows])),
+            resumed=checkpoints.last is not None,
+            damaged=checkpoints.damaged,
+            stopped=_why_stopped(training, history),
+            device=str(trainer.strategy.root_device),
+        )
+        certificate = config["paths"].get("certificate")
+        report = partial(evaluate, out / "predictions.parquet", out / "run.json")
+        tracker.finish(out, report, Path(certificate) if certificate else None)
     checkpoints.finish()
 
 
