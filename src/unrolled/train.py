@@ -108,6 +108,7 @@ def fit(config: dict[str, Any], identity: str) -> None:
         trainer = _trainer(recipe, [history, instruments, checkpoints])
         trainer.fit(training, batches["train"], batches["validation"], ckpt_path=checkpoints.last, weights_only=True)
         if training.diverged and len(history.rows) < 2:
+            checkpoints.clear()  # another attempt is not to go on behind it
             raise UnrolledError(f"{out}: {DIVERGED}")
         state = checkpoints.keep_best()
         training.load_state_dict(state["state_dict"])
