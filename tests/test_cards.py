@@ -71,6 +71,21 @@ def test_a_model_of_whole_sequences_cannot_label_positions(deck):
         deck.matrix(CONFIG | {"metric": "accuracy", "matrix": matrix | {"model": ["fixed"]}}, "config.yaml")
 
 
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ({"lstn": {"runtime": "2h"}}, r"resources\.models: there is no model card 'lstn'; did you mean 'lstm'"),
+        ({"kmer": {"gres": "gpu:1"}}, r"config\.yaml: resources\.models\.kmer: a baseline uses no GPU; remove gres"),
+        ({"kmer": {"memory": 1}}, r"unknown key 'memory' in resources\.models\.kmer"),
+    ],
+)
+def test_what_no_model_can_ask_for_is_refused(deck, models, message):
+    with pytest.raises(UnrolledError, match=message):
+        deck.matrix(CONFIG | {"resources": {"models": models}}, "config.yaml")
+    others = {"kmer": {"mem_mb": 9000}, "transformer": {"gres": "gpu:1"}}  # the second is not in the matrix
+    deck.matrix(CONFIG | {"resources": {"models": others}}, "config.yaml")
+
+
 NUMBERS = {"data": ["physionet2012"], "split": ["stay"], "model": ["gru"], "fold": [0], "seed": [0]}
 
 

@@ -12,7 +12,7 @@ from unrolled.bootstrap import draw, draw_counts, interval
 from unrolled.compare import compare
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
-from unrolled.files import write_json
+from unrolled.files import read_json, write_json
 from unrolled.metrics import decide
 from unrolled.scoring import METRICS
 
@@ -369,6 +369,40 @@ def test_a_run_given_twice(golden: list[Path], tmp_path: Path) -> None:
     copy = shutil.copytree(golden[0], tmp_path / "copy")
     with pytest.raises(UnrolledError, match="are the same run"):
         compare([*golden, copy], tmp_path / "t")
+
+
+def configured(path: Path, **config: Any) -> None:
+    """Give a run settings."""
+    write_json(path / "run.json", read_json(path / "run.json") | {"config": config})
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "named"),
+    [
+        ({"train": {"max_epochs": 9}}, {"train": {"max_epochs": 5}}, "train.max_epochs is 9 in the first and 5 in"),
+        ({"train": {"plateau": {"factor": 0.5}}}, {"train": {}}, "train.plateau.factor is 0.5 in the first and 'ab"),
+        ({"data": {"max_length": None}}, {"data": {"max_length": 50}}, "data.max_length is None in the first and 50"),
+        ({"model": {"k": 3}}, {"model": {"k": 4}}, "model.k is 3 in the first and 4 in"),
+    ],
+)
+def test_runs_of_one_model_with_different_settings(
+    golden: list[Path], tmp_path: Path, first: dict, second: dict, named: str
+) -> None:
+    configured(golden[0], **first)
+    configured(golden[1], **second)
+    with pytest.raises(UnrolledError, match=named) as caught:
+        compare(golden, tmp_path / "t")
+    assert str(caught.value).startswith(f"{golden[0]} and {golden[1]} are runs of one model")
+    assert "Remove the folder of the one that is out of date" in str(caught.value)
+    assert not (tmp_path / "t").exists()
+
+
+def test_titles_paths_and_other_models_may_differ(golden: list[Path], tmp_path: Path) -> None:
+    for i, path in enumerate(golden):
+        train = {"max_epochs": 9 if i < 2 else 5}  # the third is of another model
+        data = {"task": "multiclass", "title": f"{i}", "citation": f"{i}"}
+        configured(path, data=data, train=train, paths={"out": f"{i}"}, cell={"seed": i}, wandb={"mode": f"{i}"})
+    tables(golden, tmp_path / "t")
 
 
 def test_models_tested_on_different_sequences(tmp_path: Path) -> None:

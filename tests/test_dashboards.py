@@ -8,20 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from unrolled.dashboards import TOLD, experiment
 from unrolled.files import write_json
 from wandb_service import serving
 
 
 @pytest.fixture
 def results(tmp_path):
-    """The folder of an experiment with runs of two data sets under two splits."""
+    """The folder of an experiment with runs of two data sets under two splits, which is ranked by the MCC."""
     for data, split in (("a", "random"), ("a", "homology30"), ("b", "random")):
         write_json(tmp_path / "mine" / "runs" / data / split / "lstm" / "fold0-seed0" / "run.json", {})
+    write_json(tmp_path / "mine" / TOLD, {"metric": "mcc", "wandb": {"project": "cells", "entity": None}})
     return tmp_path / "mine"
 
 
 def dashboard(results: Path, *options: str, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "unrolled", "dashboard", "--results", results, "--metric", "mcc", *options]
+    command = [sys.executable, "-m", "unrolled", "dashboard", "--results", results, *options]
     env = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")} | {"HOME": str(results)} | environment
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=180)
 
@@ -58,13 +60,14 @@ def test_workspace_and_report_are_saved_and_saved_again_over_themselves(results)
     with serving() as service:
         early = dashboard(results, **service.environment)
         assert early.returncode == 2
-        assert "no project lab/unrolled yet" in early.stderr
-        service.projects.add("unrolled")
+        assert "no project lab/cells yet" in early.stderr
+        assert f"`unrolled sync {results}/wandb`" in early.stderr
+        service.projects.add("cells")
         for _ in range(2):
             done = dashboard(results, **service.environment)
             assert done.returncode == 0, done.stderr
-            assert f"workspace: {service.address}/lab/unrolled?nw=" in done.stderr
-            assert f"report: {service.address}/lab/unrolled/reports/" in done.stderr
+            assert f"workspace: {service.address}/lab/cells?nw=" in done.stderr
+            assert f"report: {service.address}/lab/cells/reports/" in done.stderr
             saved = {view["type"]: view for view in service.views.values()}
             assert sorted(saved) == ["project-view", "runs"]
             assert len(service.views) == 2
@@ -77,7 +80,7 @@ def test_workspace_and_report_are_saved_and_saved_again_over_themselves(results)
 @pytest.mark.slow
 def test_a_server_that_takes_the_workspace_but_no_report_gets_no_second_workspace(results):
     with serving() as service:
-        service.projects.add("unrolled")
+        service.projects.add("cells")
         service.reportless = True
         failed = dashboard(results, **service.environment)
         assert failed.returncode == 2
@@ -95,9 +98,9 @@ def test_a_server_that_hangs_up_is_not_tried_for_minutes(results):
     script = (
         "import sys; from pathlib import Path; from unrolled import dashboards as d; folder = Path(sys.argv[1]); "
     )
-    script += "d.save(d.experiment(folder, 'mcc'), None, 'unrolled', folder, patience=2)"
+    script += "d.save(d.experiment(folder), folder, patience=2)"
     with serving() as service:
-        service.projects.add("unrolled")
+        service.projects.add("cells")
         service.boardless = True
         command = [sys.executable, "-c", script, results]
         known = os.environ | {"HOME": str(results)} | service.environment
@@ -113,6 +116,17 @@ def test_without_a_server_one_line_says_so(results):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "no answer from wandb at http://127.0.0.1:9" in done.stderr
+
+
+def test_what_the_experiment_says_is_the_default_and_options_override_it(results):
+    own = experiment(results)
+    assert (own.score, own.project, own.entity) == ("test/mcc", "cells", None)
+    write_json(results / TOLD, {"metric": "auroc", "wandb": {"project": "cells", "entity": "lab"}})
+    assert experiment(results).entity == "lab"
+    other = experiment(results, "accuracy", "mine", "ann")
+    assert (other.metric, other.project, other.entity) == ("accuracy", "mine", "ann")
+    (results / TOLD).unlink()
+    assert (experiment(results).metric, experiment(results).project) == ("macro_f1", "unrolled")
 
 
 def test_an_experiment_without_runs_is_said(tmp_path):

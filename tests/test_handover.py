@@ -1,4 +1,4 @@
-"""What a finished run hands over is put back for another attempt at it, and nobody else's; one process at a run."""
+"""What a finished run hands over is put back whenever it is asked for, and nobody else's; one process at a run."""
 
 import multiprocessing
 import time
@@ -21,25 +21,34 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_another_attempt_finds_what_was_finished(run: Path) -> None:
-    assert restored(run, "this", again=True)
-    assert [(run / name).read_text() for name in NAMES] == [f"the {name}" for name in NAMES]
+def test_what_was_finished_is_put_back_however_often_it_is_asked_for(run: Path) -> None:
+    for _ in range(2):
+        assert restored(run, "this")
+        assert [(run / name).read_text() for name in NAMES] == [f"the {name}" for name in NAMES]
+        (run / NAMES[0]).unlink()
 
 
-@pytest.mark.parametrize(("identity", "again"), [("another", True), ("this", False)])
-def test_other_settings_or_a_first_attempt_compute_anew(run: Path, identity: str, again: bool) -> None:
-    assert not restored(run, identity, again)
+def test_another_run_finds_nothing_and_leaves_nothing(run: Path) -> None:
+    assert not restored(run, "another")
     assert not (run / NAMES[0]).exists()
-    assert not restored(run, "this", again=True)  # forgotten
+    assert not restored(run, "this")  # forgotten
 
 
 def test_half_of_what_was_kept_is_nothing(run: Path) -> None:
     (run / "checkpoints/finished/identity").unlink()
-    assert not restored(run, "this", again=True)
+    assert not restored(run, "this")
+
+
+@pytest.mark.parametrize("damage", [b"the run.jsom", b"", None])
+def test_what_was_kept_and_changed_since_is_nothing(run: Path, damage: bytes | None) -> None:
+    kept = run / "checkpoints/finished/run.json"
+    kept.unlink() if damage is None else kept.write_bytes(damage)
+    assert not restored(run, "this")
+    assert not (run / "run.json").exists()
 
 
 def test_kept_files_take_no_space_and_do_not_follow_new_ones(run: Path) -> None:
-    assert restored(run, "this", again=True)
+    assert restored(run, "this")
     assert (run / NAMES[0]).stat().st_nlink == 2
     other = run / "new"
     other.write_text("other")
@@ -53,14 +62,14 @@ def _hold(out: Path, ready: object, seconds: float) -> None:
         time.sleep(seconds)
 
 
-def test_the_second_process_waits_for_the_first(tmp_path: Path) -> None:
+def test_the_second_process_waits_for_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
     first = context.Process(target=_hold, args=(tmp_path, ready, 1.0))
     first.start()
     assert ready.wait(60)
-    with alone(tmp_path) as waited:
-        assert waited
+    with alone(tmp_path):
+        assert "waiting: another process is at" in capsys.readouterr().err
     first.join()
-    with alone(tmp_path) as waited:
-        assert not waited
+    with alone(tmp_path):
+        assert capsys.readouterr().err == ""

@@ -1,6 +1,7 @@
 """Cards, checkpoints, archives and files that somebody made to do harm, or that were damaged: told in one line."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -10,12 +11,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from test_train import trained, write_material
+from test_train import buried, trained, write_material
 from unrolled import archives, cards, cli, files, formats, own, questions, targets
 from unrolled import table as tables
 from unrolled.alphabet import ALPHABETS
 from unrolled.errors import UnrolledError
 from unrolled.fasta import read_fasta
+from unrolled.predict import predict
 from unrolled.simulate import simulate
 
 ROOT = Path(__file__).parents[1]
@@ -259,6 +261,32 @@ def test_formulas_in_lists_for_people_are_text(tmp_path, text):
     out = [tmp_path / name for name in ("table.parquet", "excluded.csv", "summary.json")]
     formats.build(card, "x", [tmp_path / "a.fasta", tmp_path / "labels.csv"], *out)
     assert pd.read_csv(out[1])["id"].tolist() == [f"'{text}"]
+
+
+@pytest.mark.slow
+@pytest.mark.faults(
+    "hostile input",
+    "a run from somebody else whose classes make formulas of its answers, given to `unrolled predict`",
+    "the cell begins with an apostrophe: text to every spreadsheet",
+)
+@pytest.mark.parametrize(("task", "classes"), [("multiclass", FORMULAS[:2]), ("labelling", ["=", "@"])])
+def test_answers_that_are_formulas_are_text(tmp_path, task, classes):
+    table = simulate(n=60, families=20, seed=0)
+    known = sorted(["H", "p"])
+    labels = {"multiclass": table.index.map(lambda row: known[row % 2]), "labelling": table["sequence"].map(buried)}
+    table["target"] = pd.Series(labels[task]).str.replace("-", "p")
+    write_material(tmp_path, table, task)
+    run = trained(tmp_path, tmp_path / "run", f"data.task={task}", "train.max_epochs=1")
+    record, frame = files.read_json(run / "run.json"), pd.read_parquet(run / "predictions.parquet")
+    for old, new in zip(known, classes, strict=True):
+        frame = frame.rename(columns={f"p:{old}": f"p:{new}"})
+        frame["target"] = frame["target"].str.replace(old, new, regex=False)
+    frame.to_parquet(run / "predictions.parquet", index=False)
+    files.write_json(run / "run.json", record | {"classes": classes})
+    (tmp_path / "new.fasta").write_text(">1\nMKVWYRHE\n>2\nWYRHEMKV\n")
+    predict(run, tmp_path / "new.fasta", tmp_path / "out.csv", say=print)
+    said = pd.read_csv(tmp_path / "out.csv", dtype=str)["prediction"]
+    assert said.str.fullmatch(rf"'({'|'.join(map(re.escape, classes))})+").all()
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from test_train import ROOT, config_of, numbers, same, write_material
 from unrolled import checkpoints, recipe, train
 from unrolled.errors import UnrolledError
 from unrolled.generate import Wish, generate
+from unrolled.handover import alone
 from unrolled.predict import predict
 from unrolled.simulate import simulate
 
@@ -41,6 +42,13 @@ SERVER.set_forkserver_preload(["unrolled.train"])  # the import costs seconds: o
 
 def config(material: Path, out: Path) -> dict:
     return config_of(material, out, *SMALL, *RECIPE)
+
+
+def command(material: Path, out: Path) -> list[str]:
+    """`unrolled train` with the same settings."""
+    paths = [f"paths.{name}={material}/{name}.parquet" for name in ("table", "folds")]
+    cell = ["data=demo", "split=random", "model=lstm", f"paths.out={out}"]
+    return ["train", f"--config-dir={ROOT}/config", *cell, *paths, *SMALL, *RECIPE]
 
 
 @pytest.fixture(scope="module")
@@ -215,27 +223,61 @@ def test_a_second_signal_ends_at_once(material, tmp_path):
 )
 def test_two_processes_at_one_run(material, whole, tmp_path):
     logs = [tmp_path / "one.log", tmp_path / "two.log"]
-    processes = [start(config(material, tmp_path / "run"), log) for log in logs]
+    with alone(tmp_path / "run"):  # neither is ready before the other begins
+        processes = [start(config(material, tmp_path / "run"), log) for log in logs]
+        deadline = time.monotonic() + 120
+        while not all(log.exists() and "waiting: another process is at" in log.read_text() for log in logs):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
     assert all(ended(process, 120) for process in processes)
     assert [process.exitcode for process in processes] == [0, 0]
     check_as_undisturbed(tmp_path / "run", whole)
     said = sorted((log.read_text() for log in logs), key=len)
-    assert "waiting: another process is at" in said[0]
     assert "finished before, and put back" in said[0]
     assert "epoch" not in said[0]
     assert "epoch" in said[1]
 
 
+CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <time.h>
+int clock_gettime(clockid_t id, struct timespec *t) {
+    int (*real)(clockid_t, struct timespec *);
+    *(void **)&real = dlsym(RTLD_NEXT, "clock_gettime");
+    int failed = real(id, t);
+    if (id == CLOCK_REALTIME) t->tv_sec += 86400 * (random() % 61 - 30);
+    return failed;
+}
+"""
+
+
+@pytest.fixture
+def jumping(tmp_path):
+    """What makes the clock of a process jump by days whenever it is looked at; times that are only measured stay."""
+    (tmp_path / "clock.c").write_text(CLOCK)
+    library = tmp_path / "clock.so"
+    try:
+        build = ["cc", "-shared", "-fPIC", "-o", library, tmp_path / "clock.c", "-ldl"]
+        subprocess.run(build, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs a C compiler")
+    code = "import time; seen = {time.time() // 86400 for _ in range(50)}; assert len(seen) > 5, seen"
+    if subprocess.run([sys.executable, "-c", code], env=os.environ | {"LD_PRELOAD": str(library)}).returncode:
+        pytest.skip("the clock of a process cannot be changed here")
+    return {"LD_PRELOAD": str(library)}
+
+
+@pytest.mark.slow
 @pytest.mark.faults(
     "interruptions",
-    "a process is told times days apart, back and forth, while a run trains (`time.time` is patched, not the clock)",
+    "the system's clock jumps by days, back and forth, whenever a training process looks at it",
     "predictions, history and gradient norms are byte for byte those of the undisturbed run; no time is negative",
 )
-def test_times_that_jump(material, whole, tmp_path, monkeypatch):
-    days, clock = np.random.default_rng(0), time.time
-    monkeypatch.setattr(time, "time", lambda: clock() + 86400 * days.uniform(-30, 30))
-    monkeypatch.setattr(time, "time_ns", lambda: int(1e9 * time.time()))
-    train.train(config(material, tmp_path / "run"))
+def test_a_clock_that_jumps(material, whole, tmp_path, jumping):
+    done = unrolled(*command(material, tmp_path / "run"), **jumping)
+    assert done.returncode == 0, done.stderr
     assert check_as_undisturbed(tmp_path / "run", whole)["seconds"] > 0
     assert (pd.read_csv(tmp_path / "run/history.csv")["seconds"] > 0).all()
 
@@ -249,14 +291,11 @@ def test_times_that_jump(material, whole, tmp_path, monkeypatch):
 @pytest.mark.parametrize("size", ["8k", "48k", "64k"])
 def test_a_full_disk_in_training(material, whole, tmp_path, size):
     with small_disk(tmp_path / "full", size) as disk:
-        paths = [f"paths.{name}={material}/{name}.parquet" for name in ("table", "folds")]
-        cell = ["data=demo", "split=random", "model=lstm", f"paths.out={disk}/run"]
-        command = ["train", f"--config-dir={ROOT}/config", *cell, *paths, *SMALL, *RECIPE]
-        done = unrolled(*command)
+        done = unrolled(*command(material, disk / "run"))
         assert is_one_line(done, "the disk is full", str(disk)), done.stderr
         assert not list(disk.rglob(".*"))
         subprocess.run(["mount", "-o", "remount,size=9m", disk], check=True)
-        done = unrolled(*command)
+        done = unrolled(*command(material, disk / "run"))
         assert done.returncode == 0, done.stderr
         check_as_undisturbed(disk / "run", whole)
 

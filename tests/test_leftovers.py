@@ -60,3 +60,15 @@ def test_the_first_workflow_finds_nothing(queue: Path) -> None:
     leftovers.take_over(queue / "logs/record", "new")
     assert read_json(queue / "logs/record")["name"] == "new"
     assert not (queue / "cancelled").exists()
+
+
+def test_a_workflow_lets_go_of_its_own_record_and_of_nobody_elses(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    leftovers.let_go(record)  # there is none
+    for host, pid in ((HERE, dead()), ("elsewhere", os.getpid())):
+        write_json(record, {"name": "old", "host": host, "pid": pid})
+        leftovers.let_go(record)
+        assert read_json(record)["name"] == "old"
+    leftovers.take_over(tmp_path / "new", "new")
+    leftovers.let_go(tmp_path / "new")
+    assert not (tmp_path / "new").exists()

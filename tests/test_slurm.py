@@ -71,8 +71,9 @@ class Workflow:
         return (self.project / "snakemake.log").read_text()
 
     def log(self, run: str) -> str:
+        """What the last attempt at a run has said."""
         path = self.project / f"results/demo/logs/demo.random.lstm.{run.split('/')[-1]}.train.log"
-        return path.read_text() if path.exists() else ""
+        return path.read_text().rpartition("attempt ")[2] if path.exists() else ""
 
     def freeze(self, runs: list[str] = RUNS) -> tuple[str, int]:
         """Stop the first of these runs after its third epoch, as if it had much to do: its name and process."""
@@ -200,7 +201,7 @@ def test_what_was_finished_in_a_job_that_dies_is_not_run_again(cluster, project,
 
 def test_any_scheduler_does_by_template(cluster, project, undisturbed):
     profile = ["--profile", "workflow/profiles/cluster-generic"]
-    workflow = Workflow(project, cluster, profile=profile, UNROLLED_SCHEDULER="slurm")
+    workflow = Workflow(project, cluster, profile=profile, UNROLLED_SCHEDULER="slurm", UNROLLED_GRACE="5")
     run, _ = workflow.freeze()
     cluster.call("scancel", *cluster.jobs())
     went_on(workflow, undisturbed, run)

@@ -1,4 +1,7 @@
-"""The templates of schedulers: what is handed over, and what is made of their answers. Commands here are stubs."""
+"""The templates of schedulers: what is handed over, and how a job is followed. Commands here are stand-ins.
+
+They answer as the manuals of the schedulers say: OpenPBS without a history of jobs, Torque whose `qstat -x` is XML.
+"""
 
 import os
 import subprocess
@@ -18,7 +21,6 @@ def stub(folder: Path, name: str, does: str) -> None:
 
 def call(folder: Path, scheduler: str, *command: str, **env: str) -> str:
     """What a command of the profile prints, the stubs of the folder being the scheduler's."""
-    stub(folder, "sleep", ":")
     env = {"PATH": f"{folder}:{os.environ['PATH']}", "UNROLLED_SCHEDULER": scheduler} | env
     done = subprocess.run([PROFILE / command[0], *command[1:]], cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -29,80 +31,178 @@ SUBMISSIONS = {  # command, its answer, and what it is to be asked for
     "sge": (
         "qsub",
         "7",
-        f"-terse|-V|-cwd|-S|/bin/bash|-j|y|-o|{LOGS}/|-pe|smp|4|-l|h_vmem=2001M|-l|h_rt=5400|-q|long|job.sh",
+        f"-terse|-V|-cwd|-S|/bin/bash|-j|y|-o|{LOGS}/|-pe|smp|4|-l|h_vmem=2001M|-l|h_rt=5400|-q|long|",
     ),
     "pbs": (
         "qsub",
         "7",
-        f"-V|-j|oe|-o|HERE/{LOGS}/|-l|select=1:ncpus=4:mem=8000mb|-l|walltime=5400|-q|long|job.sh",
+        f"-V|-j|oe|-o|HERE/{LOGS}/|-l|select=1:ncpus=4:mem=8000mb|-l|walltime=5400|-q|long|",
     ),
     "lsf": (
         "bsub",
         "Job <7> is submitted to queue <long>.",
-        f"-n|4|-R|span[hosts=1] rusage[mem=8000MB]|-M|8000MB|-W|90|-o|{LOGS}/%J.log|-q|long|bash|job.sh",
+        f"-n|4|-R|span[hosts=1] rusage[mem=8000MB]|-M|8000MB|-W|90|-o|{LOGS}/%J.log|-q|long|bash|",
+    ),
+    "slurm": (
+        "sbatch",
+        "7;cluster",
+        f"--parsable|--cpus-per-task=4|--mem=8000|--time=90|--output={LOGS}/%j.log|-q|long|",
     ),
 }
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder whose name a shell would take apart."""
+    folder = tmp_path / "my project's"
+    folder.mkdir()
+    return folder
+
+
+def hand_in(folder: Path, scheduler: str, script: str) -> tuple[str, Path]:
+    """Submit a script; returns what is printed, and the file that the scheduler is to run."""
+    command, answer, _ = SUBMISSIONS[scheduler]
+    (folder / "job.sh").write_text(script)
+    stub(folder, command, f"printf '%s|' \"$@\" > asked; echo '{answer}'")
+    said = call(folder, scheduler, "submit", "4", "8000", "90", "job.sh", UNROLLED_SUBMIT="-q long")
+    (folder / "job.sh").unlink()  # Snakemake's goes when it ends
+    return said, Path((folder / "asked").read_text().split("|")[-2])
+
+
 @pytest.mark.parametrize("scheduler", SUBMISSIONS)
-def test_a_job_is_handed_over_in_the_units_of_the_scheduler(tmp_path: Path, scheduler: str) -> None:
-    command, answer, wanted = SUBMISSIONS[scheduler]
-    stub(tmp_path, command, f"printf '%s|' \"$@\" > '{tmp_path}/asked'; echo '{answer}'")
-    said = call(tmp_path, scheduler, "submit", "4", "8000", "90", "job.sh", UNROLLED_SUBMIT="-q long")
+def test_a_job_is_handed_over_in_the_units_of_the_scheduler(place: Path, scheduler: str) -> None:
+    said, job = hand_in(place, scheduler, "#!/bin/sh\n")
     assert said == "7\n"
-    assert (tmp_path / "asked").read_text() == wanted.replace("HERE", str(tmp_path)) + "|"
-    assert (tmp_path / LOGS).is_dir()
+    wanted = SUBMISSIONS[scheduler][2].replace("HERE", str(place))
+    assert (place / "asked").read_text() == f"{wanted}{job}|"
+    assert job.parent == place / LOGS
 
 
-def listed(state: str) -> dict[str, str]:
-    """Grid Engine's answers on a job that it has in its list."""
-    return {"qstat": f'[ "$1" = -j ] || echo "7 0.5 job ann {state} 11/26/2026 12:00:00 1"'}
+def test_a_job_that_the_scheduler_does_not_take_is_no_job(place: Path) -> None:
+    (place / "job.sh").write_text("")
+    stub(place, "bsub", "echo 'Request aborted by esub. Job not submitted.'")
+    with pytest.raises(AssertionError):
+        call(place, "lsf", "submit", "4", "8000", "90", "job.sh")
 
 
-def accounted(failed: int, status: int) -> dict[str, str]:
-    """Its answers on one that has left the list."""
-    return {"qstat": '[ "$1" != -j ]', "qacct": f"echo 'failed  {failed}'; echo 'exit_status  {status}'"}
+def squeue(does: str, up: bool = True) -> dict[str, str]:
+    return {"squeue": does, "scontrol": f"echo 'Slurmctld(primary) at here is {'UP' if up else 'DOWN'}'"}
 
 
-def pbs(*lines: str, status: int = 0) -> dict[str, str]:
-    return {"qstat": "\n".join(f"echo '    {line}'" for line in lines) + f"\nexit {status}"}
+def pbs(does: str, torque: bool = False) -> dict[str, str]:
+    history = "[ \"$1\" = -x ] && echo '<Data><Job><job_state>C</job_state></Job></Data>' && exit\n"
+    return {"qstat": (history if torque else "") + does}
 
 
-def lsf(answer: str, status: int = 0) -> dict[str, str]:
-    return {"bjobs": f"echo '{answer}'{' >&2' if status else ''}; exit {status}"}
+UNKNOWN = "echo 'qstat: Unknown Job Id 7.server' >&2; exit 153"
+HISTORY = "echo 'qstat: 7.server Job has finished, use -x or -H to obtain historical job information' >&2; exit 35"
+REFUSED = "echo 'Connection refused' >&2; echo 'qstat: cannot connect to server' >&2; exit 255"
 
-
-STATES = {
-    ("sge", "pending"): (listed("qw"), "running"),
-    ("sge", "running"): (listed("r"), "running"),
-    ("sge", "in error"): (listed("Eqw"), "failed"),
-    ("sge", "done"): (accounted(0, 0), "success"),
-    ("sge", "exited"): (accounted(0, 1), "failed"),
-    ("sge", "killed"): (accounted(100, 0), "failed"),
-    ("sge", "unknown"): ({"qstat": '[ "$1" != -j ]', "qacct": "exit 1"}, "failed"),
-    ("sge", "no master"): ({"qstat": "echo 'error: commlib error' >&2; exit 1", "qacct": "exit 1"}, "running"),
-    ("pbs", "pending"): (pbs("job_state = Q"), "running"),
-    ("pbs", "running"): (pbs("job_state = R"), "running"),
-    ("pbs", "done"): (pbs("job_state = F", "Exit_status = 0"), "success"),
-    ("pbs", "done, by Torque"): (pbs("job_state = C", "Exit_status = 0"), "success"),
-    ("pbs", "exited"): (pbs("job_state = F", "Exit_status = 1"), "failed"),
-    ("pbs", "killed"): (pbs("job_state = F", "Exit_status = -29"), "failed"),
-    ("pbs", "deleted before it ran"): (pbs("job_state = F"), "failed"),
-    ("pbs", "unknown"): (pbs("qstat: Unknown Job Id 7.server", status=153), "failed"),
-    ("pbs", "no master"): (pbs("Connection refused", "qstat: cannot connect to server", status=255), "running"),
-    ("lsf", "pending"): (lsf("PEND"), "running"),
-    ("lsf", "running"): (lsf("RUN"), "running"),
-    ("lsf", "done"): (lsf("DONE"), "success"),
-    ("lsf", "exited"): (lsf("EXIT"), "failed"),
-    ("lsf", "unknown"): (lsf("Job <7> is not found", status=255), "failed"),
-    ("lsf", "lost host"): (lsf("UNKWN"), "running"),
-    ("lsf", "no master"): (lsf("LSF is down. Please wait ...", status=255), "running"),
+ALIVE = {  # scheduler -> its commands while a job waits, runs, or nobody knows
+    "sge": {
+        "waits": {"qstat": "echo '7 0.5 job ann qw 11/26/2026 12:00:00 1'"},
+        "runs": {"qstat": "echo '6 0.5 job ann Eqw 11/26/2026 1'; echo '7 0.5 job ann r 11/26/2026 12:00:00 1'"},
+        "no master": {"qstat": "echo 'error: commlib error' >&2; exit 1"},
+    },
+    "pbs": {
+        "waits": pbs("echo 'Job Id: 7.server'; echo '    job_state = Q'"),
+        "runs": pbs("echo 'Job Id: 7.server'; echo '    job_state = R'"),
+        "exits": pbs("echo '    job_state = E'"),
+        "runs, by Torque": pbs("echo '    job_state = R'", torque=True),
+        "no master": pbs(REFUSED),
+    },
+    "lsf": {
+        "waits": {"bjobs": "echo PEND"},
+        "runs": {"bjobs": "echo RUN"},
+        "host lost": {"bjobs": "echo UNKWN"},
+        "no master": {"bjobs": "echo 'LSF is down. Please wait ...' >&2; exit 255"},
+    },
+    "slurm": {
+        "waits": squeue("echo '7 main job ann PD 0:00 1 (None)'"),
+        "runs": squeue("echo '7 main job ann R 0:01 1 n1'"),
+        "no master": squeue("exit 1", up=False),
+    },
+}
+GONE = {  # ... when it has ended, or was killed, and what a scheduler says of that is no verdict
+    "sge": {
+        "ended": {"qstat": ""},
+        "in error": {"qstat": "echo '7 0.5 job ann Eqw 11/26/2026 12:00:00 1'"},
+    },
+    "pbs": {
+        "ended, without history": pbs(UNKNOWN),
+        "ended, with history": pbs(HISTORY),
+        "ended, by Torque": pbs("echo '    job_state = C'; echo '    exit_status = 0'", torque=True),
+        "forgotten by Torque": pbs(UNKNOWN, torque=True),
+    },
+    "lsf": {
+        "done": {"bjobs": "echo DONE"},
+        "exited": {"bjobs": "echo EXIT"},
+        "forgotten": {"bjobs": "echo 'Job <7> is not found' >&2; exit 255"},
+    },
+    "slurm": {"ended": squeue(""), "forgotten": squeue("echo 'Invalid job id specified' >&2; exit 1")},
 }
 
 
-@pytest.mark.parametrize(("scheduler", "state"), STATES, ids=[", ".join(case) for case in STATES])
-def test_what_a_scheduler_says_of_a_job(tmp_path: Path, scheduler: str, state: str) -> None:
-    commands, wanted = STATES[scheduler, state]
+def states(of: dict[str, dict[str, dict[str, str]]]) -> list[tuple[str, str]]:
+    return [(scheduler, state) for scheduler, states in of.items() for state in states]
+
+
+def status(folder: Path, scheduler: str, commands: dict[str, str], grace: int = 90) -> str:
     for name, does in commands.items():
-        stub(tmp_path, name, does)
-    assert call(tmp_path, scheduler, "status", "7") == f"{wanted}\n"
+        stub(folder, name, does)
+    return call(folder, scheduler, "status", "7", UNROLLED_GRACE=str(grace)).strip()
+
+
+@pytest.mark.parametrize("code", [0, 3])
+@pytest.mark.parametrize(("scheduler", "state"), states(ALIVE) + states(GONE), ids=", ".join)
+def test_a_job_itself_says_how_it_ended_whatever_the_scheduler_says(
+    place: Path, scheduler: str, state: str, code: int
+) -> None:
+    _, job = hand_in(place, scheduler, f'#!/bin/sh\necho "$((1 + 1))" > done\nexit {code}  # END\n')
+    assert subprocess.run(["bash", job], cwd=place).returncode == code
+    assert (place / "done").read_text() == "2\n"
+    commands = (ALIVE[scheduler] | GONE[scheduler])[state]
+    assert status(place, scheduler, commands, grace=0) == ("failed" if code else "success")
+
+
+@pytest.mark.parametrize(("scheduler", "state"), states(ALIVE), ids=", ".join)
+def test_a_job_that_waits_or_runs_or_that_nobody_knows_of_is_waited_for(
+    place: Path, scheduler: str, state: str
+) -> None:
+    hand_in(place, scheduler, "")
+    assert status(place, scheduler, ALIVE[scheduler][state], grace=0) == "running"
+
+
+@pytest.mark.parametrize(("scheduler", "state"), states(GONE), ids=", ".join)
+def test_a_job_that_is_gone_without_a_word_was_killed(place: Path, scheduler: str, state: str) -> None:
+    hand_in(place, scheduler, "")
+    assert status(place, scheduler, GONE[scheduler][state]) == "running"  # its file may come in sight late
+    assert status(place, scheduler, GONE[scheduler][state]) == "running"
+    assert status(place, scheduler, GONE[scheduler][state], grace=0) == "failed"
+
+
+def test_the_grace_begins_when_a_job_is_missed_last(place: Path) -> None:
+    hand_in(place, "pbs", "")
+    status(place, "pbs", pbs(UNKNOWN))
+    gone = place / LOGS / "7.gone"
+    gone.write_text("0\n")  # since 1970
+    assert status(place, "pbs", ALIVE["pbs"]["runs"]) == "running"
+    assert status(place, "pbs", pbs(UNKNOWN)) == "running"
+
+
+def test_a_number_that_is_given_again_is_that_of_another_job(place: Path) -> None:
+    for code, end in ((1, "failed"), (0, "success")):
+        _, job = hand_in(place, "sge", f"exit {code}")
+        assert status(place, "sge", ALIVE["sge"]["runs"], grace=0) == "running"
+        subprocess.run(["bash", job])
+        assert status(place, "sge", GONE["sge"]["ended"], grace=0) == end
+    hand_in(place, "sge", "")
+    (place / LOGS / "7.gone").write_text("0\n")
+    hand_in(place, "sge", "")
+    assert status(place, "sge", GONE["sge"]["ended"]) == "running"
+
+
+def test_a_killed_job_leaves_no_half_written_status(place: Path) -> None:
+    _, job = hand_in(place, "pbs", "kill -9 $$; sleep 1")
+    assert subprocess.run(["bash", job], cwd=place).returncode == -9
+    assert not list(job.parent.glob("job.*.*"))

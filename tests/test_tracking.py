@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,7 +47,9 @@ def test_an_offline_run_is_grouped_and_named_after_its_cell(tmp_path):
 
 @pytest.mark.slow
 def test_online_without_a_key_logs_offline_and_says_so(tmp_path):
-    assert "no API key" in start(tmp_path, mode="online")
+    said = start(tmp_path, mode="online")
+    assert "no API key" in said
+    assert f"upload later with `unrolled sync {tmp_path}/wandb` or `snakemake --cores 1 wandb_sync` (with the" in said
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
 
 
@@ -99,8 +102,21 @@ def test_disabled_tracks_nothing(tmp_path):
 def test_a_tracker_that_tracks_nothing_imports_nothing(tmp_path):
     tracker = tracking.Tracker(SETTINGS | {"mode": "disabled"}, tmp_path, CONFIG)
     tracker.log({"val_loss": 0.5}, step=0)
-    tracker.finish(tmp_path, {"metrics": {"macro_f1": 0.25}, "confusion": []}, None)
+    tracker.finish(tmp_path, lambda: pytest.fail("nobody is told it"), None)
     assert tracker.run is None
+
+
+def test_results_that_cannot_be_measured_are_said_and_the_run_is_closed(tmp_path, capsys):
+    closed = []
+
+    def report():
+        raise ZeroDivisionError("no test rows")
+
+    tracker = tracking.Tracker(SETTINGS, tmp_path, CONFIG)
+    tracker.run = SimpleNamespace(summary={}, offline=True, finish=lambda: closed.append(True))
+    tracker.finish(tmp_path, report, None)
+    assert "could not tell the wandb run its results: no test rows" in capsys.readouterr().err
+    assert closed
 
 
 def test_a_row_that_cannot_be_logged_is_said_and_swallowed(tmp_path, capsys):
@@ -127,3 +143,37 @@ def test_a_run_that_cannot_finish_is_said_and_swallowed(capsys):
 
     tracking.finish(Broken(), {"a": 1})
     assert "could not finish the wandb run: disk full" in capsys.readouterr().err
+
+
+def ended(tracker, finish, error):
+    """Let an error end a run that wandb records, and closes by `finish`."""
+    with tracker:
+        tracker.run = SimpleNamespace(finish=finish)
+        raise error
+
+
+def test_a_run_that_ends_before_its_time_is_closed_as_failed(tmp_path):
+    codes = []
+    with pytest.raises(SystemExit):
+        ended(
+            tracking.Tracker(SETTINGS, tmp_path, CONFIG), lambda exit_code: codes.append(exit_code), SystemExit(143)
+        )
+    assert codes == [1]
+    with tracking.Tracker(SETTINGS, tmp_path, CONFIG) as tracker:
+        tracker.run = SimpleNamespace(finish=lambda exit_code: codes.append(exit_code))
+    assert codes == [1]
+
+
+def test_a_server_that_does_not_answer_holds_up_no_run_that_is_to_end(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tracking, "LEAVING", 0.1)
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="why"):
+        ended(tracking.Tracker(SETTINGS, tmp_path, CONFIG), lambda exit_code: time.sleep(10), ValueError("why"))
+    assert time.monotonic() - began < 5
+    assert "could not close the wandb run: no answer in 0.1 seconds" in capsys.readouterr().err
+
+
+def test_a_run_that_ends_before_its_first_row_starts_no_tracking(tmp_path):
+    with pytest.raises(ValueError, match="early"), tracking.Tracker(SETTINGS, tmp_path, CONFIG):
+        raise ValueError("early")
+    assert not list(tmp_path.iterdir())

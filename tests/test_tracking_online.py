@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from wandb.util import get_core_path
 
 from unrolled import split
 from unrolled import table as tables
@@ -91,6 +92,7 @@ def test_a_server_that_dies_while_a_network_trains_takes_nothing_with_it(service
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - began < 120
     assert "no upload to the end within 5 seconds" in done.stderr
+    assert f"upload later with `unrolled sync {material}/wandb`" in done.stderr
     assert (material / "run/predictions.parquet").is_file()
     (log,) = (material / "wandb").glob("run-*/*.wandb")
     assert not uploaded(log)
@@ -140,3 +142,30 @@ def test_a_training_that_goes_on_in_a_new_run_has_all_of_the_history(material):
     epochs = [item["epoch"] for item in items if "epoch" in item]
     assert epochs == list(range(len(epochs)))
     assert any("before_end" in name for name in items[0])
+
+
+def exit_code(log: Path) -> int | None:
+    """How wandb has a run end; None: not at all."""
+    command = [get_core_path(), "leet", "inspect", "--no-observability", "--summary", "--json", "--run-file", log]
+    told = subprocess.run([*command, log.parents[1]], capture_output=True, text=True, check=True)
+    return json.loads(told.stdout).get("exit_code")
+
+
+def test_a_training_that_diverges_or_is_stopped_ends_as_failed(material):
+    diverged = train(material, "wandb.mode=offline", "train.learning_rate=1e30", "train.instruments=0")
+    assert "the gradient is not finite" in diverged.stderr
+    (log,) = (material / "wandb").glob("offline-run-*/*.wandb")
+    assert exit_code(log) == 1
+    paths = [f"paths.{name}={material}/{name}.parquet" for name in ("table", "folds")]
+    paths += [f"paths.out={material}/long", f"paths.wandb={material}/long"]
+    many = ["train.max_epochs=500", "train.patience=500", f"--config-dir={ROOT}/config"]
+    command = [sys.executable, "-m", "unrolled", "train", *paths, *many]
+    said = ""
+    with subprocess.Popen(command, cwd=material, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            said += line
+            if line.startswith("epoch   3/"):
+                process.terminate()
+    assert process.returncode == 143, said
+    (log,) = (material / "long/wandb").glob("offline-run-*/*.wandb")
+    assert exit_code(log) == 1

@@ -2,10 +2,12 @@
 
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,9 +15,10 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from lightning.pytorch.plugins import MixedPrecision
 from omegaconf import OmegaConf
 
-from unrolled import inputs, kernel, runs, split, train
+from unrolled import inputs, kernel, provenance, runs, split, train
 from unrolled import table as tables
 from unrolled.baselines import BASELINES
 from unrolled.baselines import run as run_baseline
@@ -26,6 +29,7 @@ from unrolled.evaluate import evaluate
 from unrolled.files import write_json
 from unrolled.gate import folds_hash
 from unrolled.objectives import OBJECTIVES, UNKNOWN
+from unrolled.recipe import Training
 from unrolled.simulate import simulate
 
 ROOT = Path(__file__).parents[1]
@@ -164,6 +168,17 @@ def test_a_run_says_what_computes_its_recurrences(material, tmp_path, monkeypatc
     assert "; resuming" not in said
 
 
+@pytest.mark.parametrize(
+    ("given", "warned"),
+    [("0", True), ("GPU-8932f937", True), ("", False), ("-1", False), ("NoDevFiles", False)],
+)
+def test_a_gpu_that_is_set_aside_and_not_seen_is_warned_of(material, tmp_path, monkeypatch, capsys, given, warned):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    trained(material, tmp_path / "run", "train.max_epochs=1")
+    assert ("sets a GPU aside for this run, but PyTorch sees none" in capsys.readouterr().err) == warned
+
+
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(material, tmp_path):
     one, two = (trained(material, tmp_path / name) for name in ("one", "two"))
     other = trained(material, tmp_path / "other", "seed=1")
@@ -227,9 +242,112 @@ def test_checkpoints_of_other_settings_are_not_resumed(material, tmp_path):
     assert not list(checkpoints.glob("*.ckpt"))
 
 
+def copied_sources(folder: Path) -> Path:
+    compiled = shutil.ignore_patterns("*.so", "__pycache__")
+    return shutil.copytree(provenance.FOLDER, folder / "unrolled", ignore=compiled)
+
+
+def test_a_run_whose_sources_were_edited_is_another(material, tmp_path, monkeypatch):
+    config = config_of(material, tmp_path / "run", *QUICK)
+    before = train.fingerprint(config)
+    copy = copied_sources(tmp_path)
+    monkeypatch.setattr(provenance, "FOLDER", copy)
+    assert train.fingerprint(config) == before
+    for name in ("scan.py", "kernel_walk.h", "table.py"):
+        with (copy / name).open("a") as source:
+            source.write("\n")
+        assert train.fingerprint(config) != before
+        before = train.fingerprint(config)
+    (copy / "report.py").unlink()
+    assert train.fingerprint(config) == before
+
+
+def test_a_baseline_is_put_back_unless_its_sources_were_edited(material, tmp_path, monkeypatch, capsys):
+    baseline(material, tmp_path, "majority", "multiclass")
+    (tmp_path / "run.json").unlink()
+    baseline(material, tmp_path, "majority", "multiclass")
+    assert "finished before, and put back" in capsys.readouterr().err
+    copy = copied_sources(tmp_path)
+    with (copy / "baselines.py").open("a") as source:
+        source.write("\n")
+    monkeypatch.setattr(provenance, "FOLDER", copy)
+    baseline(material, tmp_path, "majority", "multiclass")
+    assert "put back" not in capsys.readouterr().err
+
+
+UNDECIDING = {  # what runs import, and no number of theirs depends on
+    *("cards", "deferred", "doctor", "errors", "files", "formulas", "homology", "provenance"),
+    *("server", "tracking", "uploading"),
+    *("evaluate", "scoring", "metrics", "likelihood_metrics", "number_metrics", "position_metrics"),
+    *("sequence_metrics", "thresholds", "weighted"),
+}
+
+
+@pytest.mark.parametrize(
+    ("modules", "named"),
+    [
+        ("train models decoder feedforward", provenance.NETWORK),
+        ("baselines", provenance.BASELINE),
+    ],
+)
+def test_what_a_run_imports_is_among_the_sources_that_decide_it(modules, named):
+    code = f"import sys; import {', '.join(f'unrolled.{name}' for name in modules.split())}; "
+    code += "print(*(name for name in sys.modules if name.startswith('unrolled.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = {name.removeprefix("unrolled.") for name in done.stdout.split()}
+    assert found - UNDECIDING <= set(named)
+
+
 def test_a_gradient_that_is_not_finite_stops_the_run_with_the_lectures_remedies(material, tmp_path):
-    with pytest.raises(UnrolledError, match=r"lower train\.learning_rate"):
-        trained(material, tmp_path / "run", "train.learning_rate=1e30", "model=rnn")
+    for _ in range(2):  # another attempt does not go on behind it
+        with pytest.raises(UnrolledError, match=r"lower train\.learning_rate"):
+            trained(material, tmp_path / "run", "train.learning_rate=1e30", "model=rnn")
+        assert not list((tmp_path / "run/checkpoints").glob("*.ckpt"))
+
+
+def test_a_scaled_loss_that_overflows_skips_its_step_and_one_that_is_not_scaled_up_has_diverged():
+    training = Training(torch.nn.Linear(2, 1), "regression", {"clip_norm": 1.0}, seed=0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    training.trainer = trainer = SimpleNamespace(precision_plugin=SimpleNamespace(scaler=scaler), should_stop=False)
+    sgd, before = torch.optim.SGD(training.parameters(), lr=1.0), training.network.weight.clone()
+
+    def step(gradient: float) -> None:
+        sgd.zero_grad()
+        scaler.scale(gradient * training.network(torch.ones(1, 2)).sum()).backward()
+        scaler.unscale_(sgd)
+        training.configure_gradient_clipping(sgd)
+        scaler.step(sgd)
+        scaler.update()
+
+    step(math.inf)
+    assert (training.skipped, training.norms, training.diverged, scaler.get_scale()) == (1, [], False, 2.0)
+    assert torch.equal(training.network.weight, before)
+    step(2.0)
+    assert training.norms == [pytest.approx(2 * math.sqrt(3))]
+    assert not torch.equal(training.network.weight, before)
+    step(math.nan)
+    assert (training.skipped, training.diverged, scaler.get_scale()) == (2, False, 1.0)
+    step(math.inf)
+    assert (training.skipped, training.diverged, trainer.should_stop) == (2, True, True)
+
+
+def test_a_run_of_scaled_losses_counts_the_steps_that_it_skips(material, tmp_path, monkeypatch):
+    """What a GPU does under 16-mixed, with a scale that is too high at first."""
+    known = train.L.Trainer
+
+    def scaled(**options):
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**21)
+        plugins = [*options.pop("plugins"), MixedPrecision("16-mixed", "cpu", scaler)]
+        return known(**{**options, "plugins": plugins, "precision": None})
+
+    monkeypatch.setattr(train.L, "Trainer", scaled)
+    out = trained(material, tmp_path / "run")
+    history, steps = pd.read_csv(out / "history.csv"), pd.read_csv(out / "steps.csv")
+    assert history["skipped_steps"].iloc[0] > 0
+    assert history["skipped_steps"].iloc[-1] == 0
+    assert np.isfinite(history[["grad_norm_mean", "grad_norm_max"]]).all(axis=None)
+    assert np.isfinite(steps["grad_norm"]).all()
+    assert json.loads((out / "run.json").read_text())["stopped"] == "max_epochs"
 
 
 def test_looking_on_changes_nothing(material, tmp_path):
@@ -476,7 +594,8 @@ def modules_after(statement: str) -> set[str]:
 
 HEAVY = {"torch", "lightning", "hydra", "wandb", "sklearn", "snakemake"}
 BARRED = {
-    "cli cards fetch files deferred tracking server uploading dashboards remote": {*HEAVY, "numpy", "pandas"},
+    "cli cards fetch files provenance deferred tracking server uploading": {*HEAVY, "numpy", "pandas"},
+    "dashboards remote": {*HEAVY, "numpy", "pandas"},
     "table tasks inputs series formats series_formats fasta_format records reading": HEAVY,
     "simulate split homology copies answers puzzles gate": HEAVY,
     "evaluate scoring metrics number_metrics position_metrics sequence_metrics weighted thresholds": HEAVY,
@@ -494,12 +613,27 @@ def test_a_step_imports_no_more_than_it_needs(module, barred):
     assert not barred & modules_after(f"import unrolled.{module}")
 
 
+def spy(patch: pytest.MonkeyPatch) -> list[str]:
+    """Where the networks are that are asked for predictions."""
+    asked, known = [], train.predict
+
+    def predict(training, *arguments):
+        answers = known(training, *arguments)
+        asked.append(next(training.parameters()).device.type)
+        return answers
+
+    patch.setattr(train, "predict", predict)
+    return asked
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU: whether it agrees with the CPU was not checked")
 @pytest.mark.parametrize("model", ["rnn", "lstm", "gru", "mingru", "transformer"])
 def test_a_gpu_learns_what_a_cpu_learns(material, tmp_path, monkeypatch, model):
     never = [f"++model.network.{part}dropout=0.0" for part in ("", "encoder.")]  # the devices would drop other units
     still = [*never, "train.max_epochs=2"]
+    asked = spy(monkeypatch)
     there = trained(material, tmp_path / "gpu", f"model={model}", *still)
+    assert set(asked) == {"cuda"}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     here = trained(material, tmp_path / "cpu", f"model={model}", *still)
     assert [json.loads((out / "run.json").read_text())["device"] for out in (there, here)] == ["cuda:0", "cpu"]

@@ -21,8 +21,11 @@ settings = {"mode": "offline", "project": "unrolled", "experiment": "demo"}
 run = tracking.start(settings, pathlib.Path(sys.argv[1]), {"cell": cell})
 for epoch in range(3):
     run.log({"epoch": epoch, "val_loss": 0.5 - epoch / 10}, step=epoch)
-if sys.argv[3] == "killed":
+if sys.argv[3] == "SIGKILL":
     os.killpg(0, signal.SIGKILL)
+if sys.argv[3] != "finished":
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # as the command line does
+    os.kill(os.getpid(), signal.Signals[sys.argv[3]])
 tracking.finish(run, {"test/macro_f1": 0.25})
 """
 
@@ -32,7 +35,8 @@ pytestmark = pytest.mark.slow
 def track(folder: Path, seed: int = 2, end: str = "finished") -> None:
     command = [sys.executable, "-c", RUN, folder, str(seed), end]
     done = subprocess.run(command, timeout=120, env=os.environ | {"HOME": str(folder)}, start_new_session=True)
-    assert done.returncode == (0 if end == "finished" else -signal.SIGKILL)
+    codes = {"finished": 0, "SIGTERM": 143, "SIGKILL": -signal.SIGKILL, "SIGINT": -signal.SIGINT}
+    assert done.returncode == codes[end]
 
 
 @pytest.fixture
@@ -57,13 +61,14 @@ def unrolled_sync(folder: Path, *options: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
-def test_what_was_tracked_offline_is_uploaded_once_and_what_was_killed_is_not(service, home):
+def test_what_was_tracked_offline_is_uploaded_once_and_what_was_interrupted_is_not(service, home):
     track(home, seed=1)
     track(home, seed=2)
-    track(home, seed=2, end="killed")
+    for end in ("SIGKILL", "SIGTERM", "SIGINT"):
+        track(home, seed=2, end=end)
     first = unrolled_sync(home / "wandb")
     assert first.returncode == 0, first.stderr
-    assert "2 runs uploaded, 0 were there already, 1 without an end left out" in first.stderr
+    assert "2 runs uploaded, 0 were there already, 3 unfinished left out" in first.stderr
     assert len(service.runs) == 2
     for run in service.runs.values():
         assert complete(run)
@@ -72,7 +77,7 @@ def test_what_was_tracked_offline_is_uploaded_once_and_what_was_killed_is_not(se
     service.requests.clear()
     again = unrolled_sync(home / "wandb")
     assert again.returncode == 0
-    assert "0 runs uploaded, 2 were there already, 1 without an end left out" in again.stderr
+    assert "0 runs uploaded, 2 were there already, 3 unfinished left out" in again.stderr
     assert not service.requests
 
 

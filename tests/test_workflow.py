@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,8 @@ import yaml
 from series_fixture import CARD, stays, write_long
 from test_hostile import small_disk
 from uniprot_service import MIRROR, Entry, serve, service, status, swissprot, written, yeast
+from unrolled import provenance, uploading
+from unrolled.dashboards import experiment
 from unrolled.simulate import simulate
 from wandb_service import serving
 
@@ -27,8 +30,6 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 RUN = "results/demo/runs/demo/random/lstm/fold0-seed0"
-
-KERNEL = ("kernel.cpp", "kernel_products.h", "kernel_walk.h")
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -58,6 +59,12 @@ def make_small(project: Path) -> None:
 def snakemake(project: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
     command = [str(SNAKEMAKE), "--cores", "2", "--nocolor", *arguments]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, **options)
+
+
+def typed(project: Path, command: list[str], **options) -> subprocess.CompletedProcess:
+    """Run a command as a message of ours gives it, in the project's folder."""
+    program = Path(sys.executable).parent / command[0]
+    return subprocess.run([program, *command[1:]], cwd=project, capture_output=True, text=True, **options)
 
 
 def planned(project: Path, *arguments: str) -> dict[str, int]:
@@ -143,7 +150,9 @@ def test_what_wandb_recorded_is_uploaded_when_it_is_asked_for(tmp_path):
     edit(project / "config/config.yaml", matrix=matrix, wandb=kept)
     with serving() as server:
         environment = os.environ | server.environment | {"HOME": str(tmp_path)}
-        done = snakemake(project, "wandb_sync", env=environment)
+        told = re.findall(r"`([^`]*)`", uploading.how(Path("results/demo/wandb")))
+        syncing, whole = map(shlex.split, told)
+        done = typed(project, whole, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "2 runs uploaded, 0 were there already" in done.stderr, done.stderr
         assert {run.first("jobType") for run in server.runs.values()} == {"train", "baseline"}
@@ -152,10 +161,13 @@ def test_what_wandb_recorded_is_uploaded_when_it_is_asked_for(tmp_path):
             assert (run.first("entity"), run.first("project")) == ("lab", "mine")
             assert run.summary["leakage/share_above"] > 0
         assert server.artifacts["certificate-demo-random"]["committed"]
+        shown = experiment(project / "results/demo")  # what `unrolled dashboard` takes for granted
+        assert (shown.metric, shown.entity, shown.project) == ("macro_f1", "lab", "mine")
         server.requests.clear()
-        again = snakemake(project, "wandb_sync", env=environment)
-        assert "0 runs uploaded, 2 were there already" in again.stderr
-        assert not server.requests
+        for command in (syncing, whole):
+            again = typed(project, command, env=environment)
+            assert "0 runs uploaded, 2 were there already" in again.stderr
+            assert not server.requests
 
 
 def test_a_second_run_has_nothing_to_do(finished):
@@ -191,6 +203,38 @@ def test_another_wandb_mode_or_mirror_or_other_resources_rerun_nothing(mine):
     assert planned(mine) == {}
 
 
+def resources(project: Path, rule: str, target: str, *arguments: str) -> dict[str, str]:
+    """What a job of a rule would ask for, as a dry run tells it."""
+    done = snakemake(project, "-n", *arguments, "--", target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = re.search(rf"rule {rule}:.*?\n +resources: ([^\n]*)", done.stdout + done.stderr, re.DOTALL)[1]
+    return dict(pair.split("=", 1) for pair in told.split(", "))
+
+
+@pytest.mark.parametrize(
+    ("asked", "first"), [({}, 60), ({"runtime": "12h"}, 720), ({"runtime": 90}, 90), ({"runtime": "2 d"}, 2880)]
+)
+def test_a_run_asks_for_its_time_and_memory_once_more_at_each_attempt(tmp_path, asked, first):
+    project = copy_project(tmp_path)
+    edit(project / "config/config.yaml", resources=asked | {"mem_mb": 3000})
+    for attempt in (1, 3):
+        found = resources(project, "train", f"{RUN}/run.json", "--attempt", str(attempt))
+        assert (found["runtime"], found["mem_mb"]) == (str(first * attempt), str(3000 * attempt))
+
+
+def test_a_baseline_asks_for_what_the_experiment_says_of_it(tmp_path):
+    project = copy_project(tmp_path)
+    run = f"{RUN.replace('lstm', 'kmer')}/run.json"
+    asked = {"mem_mb": 3000, "gres": "gpu:1", "models": {"kmer": {"mem_mb": 9000}}}
+    edit(project / "config/config.yaml", resources=asked)
+    found = resources(project, "baseline", run, "--attempt", "2")
+    assert (found["runtime"], found["mem_mb"], found["gres"]) == ("120", "18000", "")
+    assert resources(project, "train", f"{RUN}/run.json")["gres"] == "gpu:1"
+    assert resources(project, "certificate", run, "--attempt", "3")["runtime"] == str(3 * 240)
+    still = resources(project, "baseline", run, "--attempt", "2", "--set-resources", "baseline:runtime=15")
+    assert still["runtime"] == "15"
+
+
 def test_another_training_setting_retrains_the_networks_but_not_the_baselines(mine):
     edit(mine / "config/config.yaml", train={"max_epochs": 4})
     jobs = planned(mine)
@@ -198,10 +242,12 @@ def test_another_training_setting_retrains_the_networks_but_not_the_baselines(mi
     assert "baseline" not in jobs
 
 
-def test_every_source_of_the_kernel_is_an_input_of_training():
-    rule = (ROOT / "workflow/rules/train.smk").read_text().partition("rule baseline:")[0]
-    sources = {path.name.removesuffix(".py") for path in (ROOT / "src/unrolled").glob("kernel*.*")}
-    assert set(re.findall(r'"(kernel[\w.]*)"', rule)) == sources == {"kernel", *KERNEL}
+def test_the_sources_that_decide_a_run_are_inputs_of_its_rule():
+    rules = (ROOT / "workflow/rules/train.smk").read_text().partition("rule evaluate:")[0].split("rule baseline:")
+    for rule, name in zip(rules, ("NETWORK", "BASELINE"), strict=True):
+        assert f"code=code(*provenance.{name})" in rule
+        assert all(path.is_file() for path in provenance.files(getattr(provenance, name)))
+    assert set(provenance.FOLDER.glob("kernel*.*")) <= set(provenance.files(provenance.NETWORK))
 
 
 def test_a_homology_split_leaks_nothing_and_the_others_say_how_much(finished):
@@ -242,10 +288,40 @@ def test_nothing_is_trained_on_a_homology_split_that_leaks(mine):
     assert (mine / run).stat().st_mtime_ns == before
 
 
-def test_a_forced_run_gives_the_same_bytes(mine, finished):
-    done = snakemake(mine, "--forcerun", "train", "--", f"{RUN}/predictions.parquet")
+def test_a_forced_run_is_put_back_and_without_its_folder_trained_to_the_same_bytes(mine, finished):
+    log = mine / "results/demo/logs/demo.random.lstm.fold0-seed0.train.log"
+    for anew in (False, True):
+        if anew:
+            shutil.rmtree(mine / RUN)
+        done = snakemake(mine, "--forcerun", "train", "--", f"{RUN}/predictions.parquet")
+        assert done.returncode == 0, done.stderr
+        assert ("finished before, and put back" in log.read_text()) != anew
+        assert ("epoch   1/3" in log.read_text()) == anew
+        for name in ("predictions.parquet", "steps.csv"):
+            assert (mine / RUN / name).read_bytes() == (finished / RUN / name).read_bytes()
+
+
+def test_the_log_of_a_run_keeps_its_attempts_and_begins_anew_with_the_workflow(mine):
+    run = RUN.replace("lstm", "rnn")
+    shutil.rmtree(mine / run / "checkpoints")
+    (mine / run / "checkpoints").write_text("in the way")
+    log = mine / "results/demo/logs/demo.random.rnn.fold0-seed0.train.log"
+    for retries in (1, 0):
+        done = snakemake(mine, "--retries", str(retries), "--forcerun", "train", "--", f"{run}/run.json")
+        assert done.returncode != 0
+        text = log.read_text()
+        begun = re.findall(r"^attempt (\d), 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d$", text, re.MULTILINE)
+        assert begun == ["1", "2"][: 1 + retries]
+        assert len(re.findall("^FileExistsError", text, re.MULTILINE)) == 1 + retries
+
+
+def test_a_workflow_at_home_leaves_the_jobs_of_one_on_slurm_to_the_next_there(mine):
+    record = mine / "results/demo/logs/slurm.json"
+    left = {"name": "of another", "host": "login", "pid": 1}
+    record.write_text(json.dumps(left))
+    done = snakemake(mine, "--forcerun", "report", "--", "results/demo/report.html")
     assert done.returncode == 0, done.stderr
-    assert (mine / RUN / "predictions.parquet").read_bytes() == (finished / RUN / "predictions.parquet").read_bytes()
+    assert json.loads(record.read_text()) == left
 
 
 @pytest.mark.faults(
@@ -311,6 +387,31 @@ def test_a_killed_workflow_goes_on_and_ends_with_the_same_numbers(finished, tmp_
     for table in ("summary", "models", "splits"):
         name = f"results/demo/tables/{table}.csv"
         assert (project / name).read_bytes() == (finished / name).read_bytes()
+
+
+PBS = {  # it begins a job at once, and knows of none that ended
+    "qsub": 'echo "$*" >> asked; for job; do :; done; bash "$job" > "$job.out" 2>&1 < /dev/null & echo "$!.server"',
+    "qstat": "echo 'qstat: Unknown Job Id' >&2; exit 153",
+}
+
+
+@pytest.mark.parametrize("most", ["2", "4"])
+def test_a_job_of_any_scheduler_uses_the_cores_that_it_asks_for(tmp_path, most):
+    pytest.importorskip("snakemake_executor_plugin_cluster_generic", reason="needs requirements.cluster.lock")
+    project = copy_project(tmp_path / "project")
+    make_small(project)
+    for name, does in PBS.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    profile = ["--profile", "workflow/profiles/cluster-generic", "--seconds-between-status-checks", "1"]
+    command = [SNAKEMAKE, *profile, "--cores", most, "--", "results/data/demo/random/folds.parquet"]
+    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "UNROLLED_SCHEDULER": "pbs"}
+    done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    asked = re.findall(r"ncpus=(\d+)", (project / "asked").read_text())
+    said = [path.read_text() for path in project.glob(".snakemake/cluster_logs/*.out")]
+    used = [(re.findall(r"^    threads: (\d+)", text, re.MULTILINE) or ["1"])[0] for text in said]
+    assert sorted(asked) == sorted(used) == ["1", most]
 
 
 def test_snakemakes_own_report_is_made(finished, tmp_path):

@@ -3,13 +3,14 @@
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled import gate, handover, homology, runs, sequence_baselines
+from unrolled import gate, handover, homology, provenance, runs, sequence_baselines
 from unrolled.alphabet import ALPHABETS
 from unrolled.boosting import Boosting
 from unrolled.choosing import loss
@@ -231,15 +232,18 @@ def run(
     wandb_dir: Path,
     out: Path,
     certificate: Path | None = None,
-    attempt: int = 1,
 ) -> None:
-    """Fit one baseline and write its predictions.parquet and run.json, as a training run does."""
+    """Fit one baseline and write its predictions.parquet and run.json, as a training run does.
+
+    The files of a baseline that was fitted before are put back instead.
+    """
     cell = {"data": data_card["name"], "split": split, "model": model_card["name"], "fold": fold, "seed": seed}
     config = {"cell": cell, "data": data_card, "model": model_card}
     gate.admit(certificate, folds)
-    identity = json.dumps([config, sha256(table), sha256(folds), runs.versions()], sort_keys=True)
-    with handover.alone(out) as waited:
-        if not handover.restored(out, identity, again=waited or attempt > 1):
+    content = [sha256(path) for path in (table, folds, *provenance.files(provenance.BASELINE))]
+    identity = json.dumps([config, content, runs.versions()], sort_keys=True)
+    with handover.alone(out):
+        if not handover.restored(out, identity):
             _fit(config, table, folds, out, Tracker(wandb, wandb_dir, config), certificate)
             handover.keep(out, identity, ("predictions.parquet", "run.json"))
 
@@ -273,4 +277,4 @@ def _fit(
         tokens_per_second=None,
         device="cpu",
     )
-    tracker.finish(out, evaluate(out / "predictions.parquet", out / "run.json"), certificate)
+    tracker.finish(out, partial(evaluate, out / "predictions.parquet", out / "run.json"), certificate)

@@ -123,12 +123,22 @@ class Deck:
         cards = {axis: {n: self.card(axis, n) for n in config["matrix"][axis]} for axis in AXES}
         for fault in itertools.chain(_clashing(cards["data"]), _impossible(config["matrix"], cards)):
             raise UnrolledError(f"{where}: matrix: {fault}")
+        self._check_asked(config.get("resources", {}).get("models", {}), f"{where}: resources.models")
         for data, card in cards["data"].items():
             known = METRICS[card["task"]].split()
             if config["metric"] not in known:
                 told = f"is not measured for data '{data}' (task {card['task']}); choose one of {', '.join(known)}"
                 raise UnrolledError(f"{where}: metric '{config['metric']}' {told}")
         return cards
+
+    def _check_asked(self, models: Mapping[str, Card], where: str) -> None:
+        """What single models ask a cluster for: models there are, though they need not be in the matrix."""
+        known = self.names("model")
+        for name, asked in models.items():
+            if name not in known:
+                raise UnrolledError(f"{where}: there is no model card '{name}'{_suggest(name, known)}")
+            if asked.get("gres") and self.card("model", name)["kind"] == "baseline":
+                raise UnrolledError(f"{where}.{name}: a baseline uses no GPU; remove gres")
 
 
 def _clashing(data: Mapping[str, Card]) -> Iterator[str]:

@@ -52,8 +52,8 @@ def compare(
     calibration and points, and one a banding, all `.csv`. Rows stand in the order in which data sets, splits, models
     and metrics first appear in `paths`; no number depends on that order.
 
-    Raises UnrolledError for a missing file, a run given twice, and models of one fold tested on different
-    sequences.
+    Raises UnrolledError for a missing file, a run given twice, runs of one model with different settings, and models
+    of one fold tested on different sequences.
     """
     if not paths or resamples < 1:
         raise UnrolledError("compare needs at least one run folder and one resample")

@@ -4,18 +4,16 @@ Both are specifications that can be looked at without a server; saving them agai
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, Queue
-from threading import Thread
 from typing import Any
 
-from unrolled import server
+from unrolled import server, uploading
 from unrolled.errors import UnrolledError
 from unrolled.files import read_json, write_json
 
 SAVED = "wandb/dashboards.json"  # below results/<experiment>: what was saved where
+TOLD = "experiment.json"  # there, too: what the workflow was asked for
 PATIENCE = 60  # seconds
 Quantities = list[tuple[str, str]]  # a panel's title and what it shows
 CURVES: Quantities = [("Loss in training", "train_loss"), ("Loss in validation", "val_loss"), ("Learning rate", "lr")]
@@ -37,11 +35,13 @@ LEAKS: Quantities = [
 
 @dataclass(frozen=True)
 class Experiment:
-    """What the dashboards show: an experiment by name, its (data, split) and the metric that ranks."""
+    """What the dashboards show: an experiment by name, its (data, split), what ranks its models, where runs are."""
 
     name: str
     places: list[tuple[str, str]]
     metric: str
+    project: str
+    entity: str | None  # None: as wandb decides
 
     @property
     def score(self) -> str:
@@ -49,24 +49,39 @@ class Experiment:
         return f"test/{self.metric}"
 
 
-def experiment(results: Path, metric: str) -> Experiment:
-    """The experiment of a folder results/<experiment>. Raises UnrolledError if it has no runs."""
+def experiment(
+    results: Path, metric: str | None = None, project: str | None = None, entity: str | None = None
+) -> Experiment:
+    """The experiment of a folder results/<experiment>; what is not given is as its config has it.
+
+    Raises UnrolledError if it has no runs.
+    """
     found = sorted((results / "runs").glob("*/*/*/*/run.json"))
     if not found:
-        raise UnrolledError(f"{results}: there are no runs; `snakemake` makes them")
-    return Experiment(results.name, list(dict.fromkeys((p.parts[-5], p.parts[-4]) for p in found)), metric)
+        raise UnrolledError(
+            f"{results}: there are no runs: `snakemake --cores all` makes them (with the --configfile of the "
+            "experiment, if it has one)"
+        )
+    told = read_json(results / TOLD) if (results / TOLD).is_file() else {}
+    wandb = told.get("wandb", {})
+    return Experiment(
+        results.name,
+        list(dict.fromkeys((p.parts[-5], p.parts[-4]) for p in found)),
+        metric or told.get("metric", "macro_f1"),
+        project or wandb.get("project", "unrolled"),
+        entity or wandb.get("entity"),
+    )
 
 
-def specify(shown: Experiment, entity: str, project: str) -> dict[str, Any]:
+def specify(shown: Experiment) -> dict[str, Any]:
     """Workspace and report as JSON, without asking a server; the report's runs are those of its own project."""
-    workspace, report = _workspace(shown, entity, project), _report(shown, entity, project, "")
+    entity = shown.entity or ""
+    workspace, report = _workspace(shown, entity), _report(shown, entity, "")
     models = {"workspace": workspace._to_model(), "report": report._to_model()}
     return {name: json.loads(m.model_dump_json(by_alias=True, exclude_none=True)) for name, m in models.items()}
 
 
-def save(
-    shown: Experiment, entity: str | None, project: str, results: Path, *, patience: float = PATIENCE
-) -> dict[str, str]:
+def save(shown: Experiment, results: Path, *, patience: float = PATIENCE) -> dict[str, str]:
     """Save workspace and report on wandb's server, over those saved before; returns their addresses.
 
     Args:
@@ -75,18 +90,19 @@ def save(
     Raises:
         UnrolledError: no server, no key, no such project yet, or the server does not take them, or not in time.
     """
-    owner = entity or server.greet()
+    owner, project = shown.entity or server.greet(), shown.project
     if not server.has(owner, project):
-        raise UnrolledError(f"wandb has no project {owner}/{project} yet: upload runs first (`snakemake wandb_sync`)")
+        first = f"upload runs first, with {uploading.how(results / 'wandb')}"
+        raise UnrolledError(f"wandb has no project {owner}/{project} yet: {first}")
     memory = results / SAVED
     known = read_json(memory) if memory.is_file() else {}
     before = known.get(f"{owner}/{project}", {})
-    workspace, report = _workspace(shown, owner, project), _report(shown, owner, project, owner)
+    workspace, report = _workspace(shown, owner), _report(shown, owner, owner)
     workspace._internal_name, workspace._internal_id = before.get("name", ""), before.get("workspace", "")
     report.id = before.get("report", "")
     try:
         for each in (workspace, report):
-            _within(patience, each.save)
+            server.within(patience, each.save)
             now = {"name": workspace._internal_name, "workspace": workspace._internal_id, "report": report.id}
             write_json(memory, known | {f"{owner}/{project}": now})  # after each: neither is ever made twice
     except Exception as error:  # wandb's own, those of its parser, or of the network
@@ -97,28 +113,7 @@ def save(
     return {"workspace": workspace.url, "report": report.url}
 
 
-def _within(seconds: float, call: Callable[[], object]) -> None:
-    """Call what may try again and again. Raises what it raises, and TimeoutError if it is not done by then."""
-    done: Queue[Exception | None] = Queue()
-
-    def run() -> None:
-        try:
-            call()
-        except Exception as error:
-            done.put(error)
-        else:
-            done.put(None)
-
-    Thread(target=run, daemon=True).start()  # if it is left behind, it ends with the process
-    try:
-        error = done.get(timeout=seconds)
-    except Empty:
-        raise TimeoutError(f"no answer in {seconds:g} seconds") from None
-    if error:
-        raise error
-
-
-def _workspace(shown: Experiment, entity: str, project: str) -> Any:
+def _workspace(shown: Experiment, entity: str) -> Any:
     """Every panel groups the runs of a cell: its folds and seeds are one line with its spread."""
     import wandb_workspaces.workspaces as ws
 
@@ -132,7 +127,7 @@ def _workspace(shown: Experiment, entity: str, project: str) -> Any:
     return _named(
         ws.Workspace(
             entity=entity,
-            project=project,
+            project=shown.project,
             name=f"unrolled: {shown.name}",
             sections=[ws.Section(name=name, panels=panels, is_open=True) for name, panels in sections.items()],
             settings=ws.WorkspaceSettings(max_runs=100),
@@ -145,14 +140,14 @@ def _workspace(shown: Experiment, entity: str, project: str) -> Any:
     )
 
 
-def _report(shown: Experiment, entity: str, project: str, owner: str) -> Any:
+def _report(shown: Experiment, entity: str, owner: str) -> Any:
     """One grid a data set and split: its models side by side; first what each split leaks."""
     import wandb_workspaces.reports.v2 as wr
 
     def grid(panels: list[Any], **cell: str) -> Any:
         runs = wr.Runset(
             entity=owner,
-            project=project if owner else "",
+            project=shown.project if owner else "",
             name="runs",
             filters=_filter(experiment=shown.name, **{f"cell.{axis}": name for axis, name in cell.items()}),
         )
@@ -168,7 +163,8 @@ def _report(shown: Experiment, entity: str, project: str, owner: str) -> Any:
         ]
         blocks += [wr.H1(f"{data}, split {split}"), grid(panels, data=data, split=split)]
     title, what = f"unrolled: {shown.name}", "Models compared by split; bars and bands are over folds and seeds."
-    return _named(wr.Report(entity=entity, project=project, title=title, description=what, blocks=blocks), shown.name)
+    report = wr.Report(entity=entity, project=shown.project, title=title, description=what, blocks=blocks)
+    return _named(report, shown.name)
 
 
 def _bars(quantities: Quantities, by: str) -> list[Any]:

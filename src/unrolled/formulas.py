@@ -1,10 +1,12 @@
 """Text that a spreadsheet would compute when somebody opens one of our CSV files in it.
 
 Ids and labels of that kind are refused where they are read, so that no table needs a change that a program would read
-back as other data. What lists rejected rows as they came gets an apostrophe, as spreadsheets mark text.
+back as other data. What lists rejected rows as they came, or what a network says, gets an apostrophe, as spreadsheets
+mark text.
 """
 
 import re
+from typing import Any
 
 import pandas as pd
 
@@ -22,6 +24,11 @@ def is_formula(text: str) -> bool:
     return text.startswith(BEGINS) or (text[:1] in ("+", "-") and not NUMBER.fullmatch(text))
 
 
+def text(cell: Any) -> Any:
+    """A cell for people: an apostrophe stands before what would be computed."""
+    return f"'{cell}" if isinstance(cell, str) and is_formula(cell) else cell
+
+
 def harmless(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table of texts for people: an apostrophe stands before what would be computed."""
-    return frame.map(lambda cell: f"'{cell}" if isinstance(cell, str) and is_formula(cell) else cell)
+    """A table for people, each cell as `text`."""
+    return frame.map(text)

@@ -32,7 +32,17 @@ def take_over(record: Path, name: str) -> None:
         say(f"{len(left)} jobs that a killed workflow left in the queue are cancelled; their runs go on")
         subprocess.run(["scancel", f"--name={old['name']}"], check=False)
         _await_end(old["name"])
-    write_json(record, {"name": name, "host": socket.gethostname(), "pid": os.getpid()})
+    write_json(record, {"name": name} | _here())
+
+
+def let_go(record: Path) -> None:
+    """Remove the record if this process wrote it: another's tells which jobs are to be taken over."""
+    if record.is_file() and _here().items() <= read_json(record).items():
+        record.unlink()
+
+
+def _here() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid()}
 
 
 def _lives(old: dict[str, Any]) -> bool:

@@ -33,7 +33,7 @@ class Objective:
 
     def answers(self, network: Any, batch: "Batch") -> list[Any]:
         """The answers to the sequences of a batch, padded where they have positions."""
-        return list(self.answer(self.outputs(network, batch), batch.targets).numpy())
+        return list(self.answer(self.outputs(network, batch), batch.targets).cpu().numpy())
 
 
 class Forced(Objective):
@@ -50,7 +50,7 @@ class Forced(Objective):
         found = network.decode(batch.tokens, batch.lengths)
         true = self.answer(self.outputs(network, batch), batch.targets)[:, 0].tolist()
         lengths = (found.symbols != 0).sum(dim=1).tolist()
-        said = [symbols[:n] for symbols, n in zip(found.symbols.numpy(), lengths, strict=True)]
+        said = [symbols[:n] for symbols, n in zip(found.symbols.cpu().numpy(), lengths, strict=True)]
         return list(map(Decoded, said, true, found.log_likelihood.tolist()))
 
 

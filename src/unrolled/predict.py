@@ -15,6 +15,7 @@ from unrolled.batching import Encoded, following, loader
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate, read_run
 from unrolled.files import atomic
+from unrolled.formulas import text
 from unrolled.inputs import Reading
 from unrolled.questions import Sequences
 from unrolled.recipe import Training
@@ -92,7 +93,8 @@ def predict(run: Path, file: Path, out: Path, *, threads: int = 1, say: Say) -> 
     The file is FASTA or, for a run on numeric series, laid out as its data card says. The column `nearest` holds the
     id of the training sequence that MMseqs2 finds most like it, empty if it finds none: an answer for such a sequence
     is a guess about unknown land, and a warning counts them. Of series `far` is the share of their readings that lie
-    far from what was measured in training, and a warning names variables whose mean is another one.
+    far from what was measured in training, and a warning names variables whose mean is another one. Before an
+    answer that a spreadsheet would compute stands an apostrophe.
 
     Raises:
         UnrolledError: no trained network in `run`, sequences of another kind, letters or variables that it does not
@@ -112,7 +114,7 @@ def predict(run: Path, file: Path, out: Path, *, threads: int = 1, say: Say) -> 
             if writer is None:
                 writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
                 writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows({name: text(cell) for name, cell in row.items()} for row in rows)
             done += len(chunk)
             say(f"{done:,} sequences")
     for warning in asked.warnings():

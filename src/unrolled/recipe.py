@@ -42,18 +42,20 @@ class Training(L.LightningModule):
         super().__init__()
         self.network, self.objective, self.recipe, self.seed = network, OBJECTIVES[task], recipe, seed
         self.norms: list[float] = []  # gradient norms of the epoch, before clipping
+        self.skipped = 0  # steps of the epoch whose scaled gradient was not finite
         self.sums: dict[str, tuple[Any, int]] = {}  # over the epoch's batches so far, and how many terms these are
         self.diverged = False
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["epoch_so_far"] = {"norms": self.norms, "sums": self.sums}
+        checkpoint["epoch_so_far"] = {"norms": self.norms, "skipped": self.skipped, "sums": self.sums}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.norms, self.sums = (checkpoint["epoch_so_far"][name] for name in ("norms", "sums"))
+        so_far = checkpoint["epoch_so_far"]
+        self.norms, self.skipped, self.sums = (so_far[name] for name in ("norms", "skipped", "sums"))
 
     def on_train_epoch_end(self) -> None:
         """Here, and not by Lightning after its hooks: a checkpoint of this epoch's end must hold what it brings."""
-        self.norms = []
+        self.norms, self.skipped = [], 0
         plateau = self.lr_schedulers()
         assert isinstance(plateau, torch.optim.lr_scheduler.ReduceLROnPlateau)
         plateau.step(self.trainer.callback_metrics["val_loss"])
@@ -83,12 +85,20 @@ class Training(L.LightningModule):
                 self.log(name, self.mean(name), logger=False)
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Clip the global norm to tau and keep the norm from before; stop at one that is not finite."""
-        norm = nn.utils.clip_grad_norm_(self.parameters(), self.recipe["clip_norm"])
-        self.norms.append(float(norm))
-        if not math.isfinite(self.norms[-1]):
+        """Clip the global norm to tau and keep the norm from before; stop at one that is not finite.
+
+        A loss that is scaled up for 16 bits may only be scaled too much: that step is skipped and counted, and the
+        scaler scales less from then on.
+        """
+        norm = float(nn.utils.clip_grad_norm_(self.parameters(), self.recipe["clip_norm"]))
+        if not math.isfinite(norm):
             optimizer.zero_grad()  # the weights stay as they were
+            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+            if scaler is not None and scaler.get_scale() > 1:
+                self.skipped += 1
+                return
             self.diverged = self.trainer.should_stop = True
+        self.norms.append(norm)
 
     def configure_optimizers(self) -> Any:
         recipe, trained = self.recipe, [p for p in self.parameters() if p.requires_grad]
@@ -135,7 +145,7 @@ class History(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, Training)
-        norms = np.array(pl_module.norms)
+        norms = np.array(pl_module.norms or [math.nan])  # every step of the epoch may have been skipped
         logged = trainer.callback_metrics
         ended = time.perf_counter()
         row = {
@@ -149,6 +159,7 @@ class History(Callback):
             "grad_norm_max": float(norms.max()),
             "clipped_share": float((norms > pl_module.recipe["clip_norm"]).mean()),
             "grad_spikes": int((norms > SPIKE * np.median(norms)).sum()),
+            "skipped_steps": pl_module.skipped,
             "tokens_per_second": round(self.n_tokens / (self.trained - self.started)),
         }
         self.rows.append(row)

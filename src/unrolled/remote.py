@@ -20,8 +20,9 @@ from unrolled.console import FILE, FOLDER, say
 def sync(folder: Path, entity: str | None, stalled: float) -> None:
     """Upload runs that wandb recorded in FOLDER and that are not on its server yet.
 
-    What is there already is not sent again, and an upload that was interrupted goes on. Runs without an end are left:
-    they still run, or were killed and went on as others. The exit status is 0 if everything is there, 2 if not.
+    What is there already is not sent again, and an upload that was interrupted goes on. Runs that still run, were
+    interrupted or failed are left out: what was interrupted went on as another. The exit status is 0 if everything is
+    there, 2 if not.
 
     \b
     Example:
@@ -31,17 +32,19 @@ def sync(folder: Path, entity: str | None, stalled: float) -> None:
     from unrolled.progress import meter
 
     done = uploading.sync(folder, entity=entity or None, stalled=stalled, progress=meter("uploading: runs"))
-    left = f", {done['unfinished']} without an end left out" if done["unfinished"] else ""
+    left = f", {done['unfinished']} unfinished left out" if done["unfinished"] else ""
     say(f"{done['uploaded']} runs uploaded, {done['before']} were there already{left}")
 
 
 @click.command()
 @click.option("--results", required=True, type=FOLDER, help="results/<experiment>, whose runs are shown.")
-@click.option("--metric", default="macro_f1", show_default=True, help="What the models are compared by.")
-@click.option("--project", default="unrolled", show_default=True, help="The runs' project in wandb.")
-@click.option("--entity", help="User or team whose project it is.  [default: as wandb decides]")
+@click.option("--metric", help="What the models are compared by.  [default: as the experiment says]")
+@click.option("--project", help="The runs' project in wandb.  [default: as the experiment says]")
+@click.option("--entity", help="User or team whose project it is.  [default: as the experiment or wandb says]")
 @click.option("--dry-run", type=FILE, help="Write the specification to this JSON file; asks no server.")
-def dashboard(results: Path, metric: str, project: str, entity: str | None, dry_run: Path | None) -> None:
+def dashboard(
+    results: Path, metric: str | None, project: str | None, entity: str | None, dry_run: Path | None
+) -> None:
     """Build wandb's dashboards of an experiment: a workspace, and a report that compares the models.
 
     Metric by model with seeds grouped, learning curves, gradient norms before clipping, cost, and leakage. The same
@@ -54,10 +57,10 @@ def dashboard(results: Path, metric: str, project: str, entity: str | None, dry_
     from unrolled import dashboards
     from unrolled.files import write_json
 
-    shown = dashboards.experiment(results, metric)
+    shown = dashboards.experiment(results, metric, project, entity)
     if dry_run:
-        write_json(dry_run, dashboards.specify(shown, entity or "", project))
+        write_json(dry_run, dashboards.specify(shown))
         say(f"wrote {dry_run}")
         return
-    for what, address in dashboards.save(shown, entity or None, project, results).items():
+    for what, address in dashboards.save(shown, results).items():
         say(f"{what}: {address}")

@@ -1,7 +1,10 @@
 """wandb's server: where it is, and whether it answers. Asked shortly, where wandb itself waits for minutes."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 from typing import Any
 
 from unrolled.errors import UnrolledError
@@ -59,6 +62,27 @@ def ask(question: str, variables: dict[str, Any] | None = None) -> dict[str, Any
     if not reply.ok or not answer:
         raise UnrolledError(f"wandb at {address} answers with HTTP status {reply.status_code}: try again later")
     return answer
+
+
+def within(seconds: float, call: Callable[[], object]) -> None:
+    """Call what may try again and again. Raises what it raises, and TimeoutError if it is not done by then."""
+    done: Queue[Exception | None] = Queue()
+
+    def run() -> None:
+        try:
+            call()
+        except Exception as error:
+            done.put(error)
+        else:
+            done.put(None)
+
+    Thread(target=run, daemon=True).start()  # if it is left behind, it ends with the process
+    try:
+        error = done.get(timeout=seconds)
+    except Empty:
+        raise TimeoutError(f"no answer in {seconds:g} seconds") from None
+    if error:
+        raise error
 
 
 def _refusal(address: str) -> str:

@@ -228,7 +228,6 @@ def train(overrides: tuple[str, ...]) -> None:
 @click.option("--wandb-artifacts", default="", help="Files to keep there: certificate, predictions; by commas.")
 @click.option("--wandb-dir", default=".", type=FOLDER, help="wandb writes below <this>/wandb.")
 @click.option("--certificate", type=EXISTING, help="certificate.json of these folds: it must keep its promise.")
-@click.option("--attempt", default=1, type=click.IntRange(1), help="Above 1: a finished run is not fitted anew.")
 @click.option("--out", required=True, type=FOLDER, help="The run's folder.")
 def baseline(**options: Any) -> None:
     """Fit one baseline."""

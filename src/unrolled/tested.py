@@ -25,6 +25,8 @@ from unrolled.weighted import Array
 MODEL = ["data", "split", "model"]
 RUN = [*MODEL, "fold", "seed"]
 TESTED = ["data", "split", "fold"]  # what decides on the test sequences
+SETTINGS = ("data", "model", "train")  # the sections of a run's config that decide its numbers
+ASIDE = {f"{section}.{word}" for section in ("data", "model") for word in ("title", "licence", "citation")}
 
 Info = dict[str, Any]  # run.json
 
@@ -68,7 +70,10 @@ def key(info: Info, names: list[str]) -> Key:
 
 
 def infos(paths: Sequence[Path]) -> list[Info]:
-    """Every run.json. Raises UnrolledError for one without a run's names and for a run given twice."""
+    """Every run.json.
+
+    Raises UnrolledError for one without a run's names, a run given twice, and runs of one model with other settings.
+    """
     found = [read_run(path / "run.json") for path in paths]
     seen: dict[Key, Path] = {}
     for path, info in zip(paths, found, strict=True):
@@ -77,7 +82,38 @@ def infos(paths: Sequence[Path]) -> list[Info]:
         if (run := key(info, RUN)) in seen:
             raise UnrolledError(f"{path} and {seen[run]} are the same run {run}: give each run once")
         seen[run] = path
+    _check_settings(paths, found)
     return found
+
+
+def _check_settings(paths: Sequence[Path], infos: Sequence[Info]) -> None:
+    """A mean over folds and seeds is one of runs that differ in nothing else: one may be older than a setting."""
+    first: dict[Key, int] = {}
+    for i, info in enumerate(infos):
+        j = first.setdefault(key(info, MODEL), i)
+        one, other = _settings(infos[j]), _settings(info)
+        for name in one | other:
+            here, there = one.get(name, "absent"), other.get(name, "absent")
+            if here != there:
+                raise UnrolledError(
+                    f"{paths[j]} and {paths[i]} are runs of one model with different settings: {name} is {here!r} "
+                    f"in the first and {there!r} in the second. Remove the folder of the one that is out of date, "
+                    "and start the workflow again"
+                )
+
+
+def _settings(info: Info) -> dict[str, Any]:
+    """What decided the numbers of a run, by dotted name."""
+    config = info.get("config", {})
+    return dict(_leaves({name: config[name] for name in SETTINGS if name in config}))
+
+
+def _leaves(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _leaves(inner, f"{path}{name}.")
+        elif f"{path}{name}" not in ASIDE:
+            yield f"{path}{name}", inner
 
 
 @dataclass(frozen=True)

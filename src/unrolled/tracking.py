@@ -2,9 +2,10 @@
 
 import os
 import sys
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from unrolled import server, uploading
 from unrolled.deferred import put_off
@@ -13,7 +14,7 @@ from unrolled.files import read_json
 
 INIT_TIMEOUT = 20  # seconds; without a network the default of 90 would stall every run
 FINISH_TIMEOUT = 60  # seconds that the end of a run waits for its upload; what is left is for `wandb_sync`
-LATER = "upload later with `snakemake wandb_sync` or `unrolled sync`"
+LEAVING = 5  # seconds that a run which is stopped gives wandb: a scheduler kills it soon after it asked it to end
 COSTS = ("params", "seconds", "epochs", "best_epoch", "peak_memory_mb", "tokens_per_second", "n_train")
 LEAKAGE = ("definition", "threshold", "method", "share_above", "above_threshold", "max_identity")  # of a certificate
 CONFUSION = ("Actual", "Predicted", "nPredictions")  # what wandb's chart calls them
@@ -57,12 +58,24 @@ class Tracker:
     """The wandb run of one cell, started by the first row it is given: no first step waits a second or two for it.
 
     wandb's own clock therefore starts after the first epoch; the rows say how long each took. Its arguments are
-    those of `start`.
+    those of `start`. As a context it closes a run that an exception or a signal ends as a failed one.
     """
 
     def __init__(self, settings: dict[str, Any], folder: Path, config: dict[str, Any]):
         self._settings = settings, folder, config
         self._earlier: dict[int, dict[str, float]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        run = self.__dict__.get("run")  # if it was started
+        if kind is None or run is None:
+            return
+        try:
+            server.within(LEAVING, partial(run.finish, exit_code=1))
+        except Exception as error:  # what ended the run is told by whoever called
+            _say(f"could not close the wandb run: {error}")
 
     @cached_property
     def run(self) -> Any | None:
@@ -80,12 +93,12 @@ class Tracker:
         """Log one row; a failure is said and swallowed."""
         _log(self.run, row, step)
 
-    def finish(self, out: Path, report: dict[str, Any], certificate: Path | None) -> None:
+    def finish(self, out: Path, report: Callable[[], dict[str, Any]], certificate: Path | None) -> None:
         """Tell the results of a run and close it; a failure is said and swallowed.
 
         Args:
             out: the run's folder, which holds run.json and predictions.parquet.
-            report: what metrics.json will hold.
+            report: computes what metrics.json will hold; called where there is a wandb run alone.
             certificate: certificate.json of the run's split, if it is known.
         """
         settings, _, config = self._settings
@@ -94,11 +107,12 @@ class Tracker:
             return
         files = {"certificate": certificate, "predictions": out / "predictions.parquet"}
         try:
-            _show_confusion(run, report["confusion"])
+            measured = report()
+            _show_confusion(run, measured["confusion"])
             for kind in settings.get("artifacts") or []:
                 if path := files[kind]:
                     _keep(run, kind, path, config["cell"])
-            summary = {f"test/{name}": value for name, value in report["metrics"].items()}
+            summary = {f"test/{name}": value for name, value in measured["metrics"].items()}
             record = read_json(out / "run.json")
             summary |= {f"cost/{name}": record[name] for name in COSTS if record.get(name) is not None}
             finish(run, summary | _leakage(certificate))
@@ -120,11 +134,15 @@ def finish(run: Any | None, summary: dict[str, Any]) -> None:
         if not run.offline and server.finished(run.entity, run.project, run.id):
             uploading.mark(Path(run.settings.sync_file))
         elif not run.offline:
-            _say(f"the server has not got all of the run: {LATER}")
+            _say(f"the server has not got all of the run: {_later(run)}")
     except TimeoutError:
-        _say(f"no upload to the end within {FINISH_TIMEOUT} seconds: {LATER}")
+        _say(f"no upload to the end within {FINISH_TIMEOUT} seconds: {_later(run)}")
     except Exception as error:  # the results are in the files already
         _say(f"could not finish the wandb run: {error}")
+
+
+def _later(run: Any) -> str:
+    return f"upload later with {uploading.how(Path(run.settings.sync_file).parents[1])}"
 
 
 def _log(run: Any | None, row: dict[str, float], step: int) -> None:
@@ -184,7 +202,7 @@ def _init(mode: Literal["online", "offline"], options: dict[str, Any]) -> Any:
     except (UnrolledError, wandb.errors.Error) as error:
         if mode == "offline":
             raise
-        _say(f"{error}; logging offline: {LATER}")
+        _say(f"{error}; logging offline: upload later with {uploading.how(options['dir'] / 'wandb')}")
         return wandb.init(mode="offline", settings=quiet, **options)
 
 

@@ -9,9 +9,11 @@ import json
 import logging
 import os
 import platform
+import re
 import sys
 import time
 import warnings
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from unrolled import doctor, gate, handover, runs, targets
+from unrolled import doctor, gate, handover, provenance, runs, targets
 from unrolled.batching import Encoded, following, loader
 from unrolled.cards import AXES
 from unrolled.checkpoints import Checkpoints, Files
@@ -44,26 +46,31 @@ DIVERGED = (
     "the gradient is not finite within the first epoch. Remedies, in the lecture's order: "
     "lower train.clip_norm (tau), lower train.learning_rate, use a gated cell (LSTM, GRU)"
 )
+GPULESS = (
+    "sets a GPU aside for this run, but PyTorch sees none, and trains on the CPU: is it a build with CUDA, and is "
+    "there a driver? `unrolled doctor --system` tells"
+)
 HANDED_OVER = ("predictions.parquet", "history.csv", "steps.csv", "instruments.csv", "run.json")
 
 
 def fingerprint(config: dict[str, Any]) -> str:
-    """What decides the numbers of a run: settings and the content of its inputs, not where they lie."""
+    """What decides the numbers of a run: settings, its inputs and the project's sources by content, not by place."""
     settings = {key: config[key] for key in ("cell", "data", "model", "train")}
-    content = [sha256(config["paths"][name]) for name in ("table", "folds")]
+    inputs = [config["paths"][name] for name in ("table", "folds")]
+    content = [sha256(path) for path in (*inputs, *provenance.files(provenance.NETWORK))]
     text = json.dumps([settings, content, runs.versions()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def train(config: dict[str, Any]) -> None:
-    """Train one cell as `fit` says, alone at its folder; another attempt at a finished run puts its files back.
+    """Train one cell as `fit` says, alone at its folder; the files of a run that was finished are put back instead.
 
     Raises UnrolledError if the certificate, where there is one, does not let these folds be trained on.
     """
     gate.admit(config["paths"].get("certificate"), Path(config["paths"]["folds"]))
     out, identity = Path(config["paths"]["out"]), fingerprint(config)
-    with handover.alone(out) as waited:
-        if not handover.restored(out, identity, again=waited or config["attempt"] > 1):
+    with handover.alone(out):
+        if not handover.restored(out, identity):
             fit(config, identity)
             handover.keep(out, identity, HANDED_OVER)
 
@@ -95,40 +102,40 @@ def fit(config: dict[str, Any], identity: str) -> None:
     training = Training(build(config, material), material.task, recipe, config["cell"]["seed"])
     checkpoints = Checkpoints(out / "checkpoints", identity)
     _say_start(config, material, training.network, checkpoints.last)
-    tracker = Tracker(config["wandb"], Path(config["paths"]["wandb"]), config)
-    history = History(int(batches["train"].dataset.lengths.sum()), tracker)
-    instruments = Instruments(recipe["instruments"], tracker)
-    trainer = _trainer(recipe, [history, instruments, checkpoints])
-    trainer.fit(training, batches["train"], batches["validation"], ckpt_path=checkpoints.last, weights_only=True)
-    if training.diverged and len(history.rows) < 2:
-        raise UnrolledError(f"{out}: {DIVERGED}")
-    state = checkpoints.keep_best()
-    training.load_state_dict(state["state_dict"])
-    answers = {name: predict(training, batches[name], material.scale) for name in runs.PARTS[1:]}
-    runs.write_predictions(out / "predictions.parquet", material, answers)
-    norms = [{"epoch": i, "grad_norm": norm} for i, epoch in enumerate(history.norms) for norm in epoch]
-    _write_csv(out / "history.csv", history.rows)
-    _write_csv(out / "steps.csv", norms)
-    _write_csv(out / "instruments.csv", instruments.rows, COLUMNS)
-    runs.write_record(
-        out / "run.json",
-        material=material,
-        config=config,
-        kind="neural",
-        params=trained_parameters(training.network),
-        seconds=round(time.perf_counter() - started, 3),
-        epochs=len(history.rows),
-        best_epoch=int(state["epoch"]),
-        tokens_per_second=float(np.median([row["tokens_per_second"] for row in history.rows])),
-        resumed=checkpoints.last is not None,
-        damaged=checkpoints.damaged,
-        stopped=_why_stopped(training, history),
-        device=str(trainer.strategy.root_device),
-    )
-    certificate = config["paths"].get("certificate")
-    tracker.finish(
-        out, evaluate(out / "predictions.parquet", out / "run.json"), Path(certificate) if certificate else None
-    )
+    with Tracker(config["wandb"], Path(config["paths"]["wandb"]), config) as tracker:
+        history = History(int(batches["train"].dataset.lengths.sum()), tracker)
+        instruments = Instruments(recipe["instruments"], tracker)
+        trainer = _trainer(recipe, [history, instruments, checkpoints])
+        trainer.fit(training, batches["train"], batches["validation"], ckpt_path=checkpoints.last, weights_only=True)
+        if training.diverged and len(history.rows) < 2:
+            checkpoints.clear()  # another attempt is not to go on behind it
+            raise UnrolledError(f"{out}: {DIVERGED}")
+        state = checkpoints.keep_best()
+        training.load_state_dict(state["state_dict"])
+        answers = {name: predict(training, batches[name], material.scale) for name in runs.PARTS[1:]}
+        runs.write_predictions(out / "predictions.parquet", material, answers)
+        norms = [{"epoch": i, "grad_norm": norm} for i, epoch in enumerate(history.norms) for norm in epoch]
+        _write_csv(out / "history.csv", history.rows)
+        _write_csv(out / "steps.csv", norms)
+        _write_csv(out / "instruments.csv", instruments.rows, COLUMNS)
+        runs.write_record(
+            out / "run.json",
+            material=material,
+            config=config,
+            kind="neural",
+            params=trained_parameters(training.network),
+            seconds=round(time.perf_counter() - started, 3),
+            epochs=len(history.rows),
+            best_epoch=int(state["epoch"]),
+            tokens_per_second=float(np.median([row["tokens_per_second"] for row in history.rows])),
+            resumed=checkpoints.last is not None,
+            damaged=checkpoints.damaged,
+            stopped=_why_stopped(training, history),
+            device=str(trainer.strategy.root_device),
+        )
+        certificate = config["paths"].get("certificate")
+        report = partial(evaluate, out / "predictions.parquet", out / "run.json")
+        tracker.finish(out, report, Path(certificate) if certificate else None)
     checkpoints.finish()
 
 
@@ -212,12 +219,17 @@ def repeatable() -> None:
 
 
 def predict(training: Training, batches: Any, scale: runs.Scale | None = None) -> Any:
-    """Answers to every sequence of a loader's data set, in its order: (N, K), N arrays (T, K), or N `Decoded`."""
-    training.eval()
+    """Answers to every sequence of a loader's data set, in its order: (N, K), N arrays (T, K), or N `Decoded`.
+
+    They are computed where networks are trained: Lightning leaves one that it has trained on the CPU.
+    """
+    there = device()
+    training.to(there).eval()
     found: dict[int, Any] = {}
     with torch.inference_mode():
         for rows, batch in zip(batches.sampler, batches, strict=True):
-            found |= dict(zip(rows, training.objective.answers(training.network, batch), strict=True))
+            answers = training.objective.answers(training.network, batch._make(part.to(there) for part in batch))
+            found |= dict(zip(rows, answers, strict=True))
     ordered = [found[row] for row in range(len(found))]
     if not isinstance(ordered[0], np.ndarray):
         return ordered
@@ -243,6 +255,9 @@ def _say_start(config: dict[str, Any], material: runs.Material, network: nn.Modu
         + (f"; resuming from {last}" if last else ""),
         file=sys.stderr,
     )
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if re.match(r"\d|GPU-|MIG-", given) and device() == "cpu":
+        print(f"warning: CUDA_VISIBLE_DEVICES={given} {GPULESS}", file=sys.stderr)
 
 
 @hydra.main(version_base="1.3", config_path=None, config_name="train")

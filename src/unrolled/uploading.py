@@ -1,12 +1,13 @@
 """What was tracked on this machine goes to wandb's server, once: by `wandb sync`, whose markers say what is there.
 
 `wandb sync` waits for a server that does not answer without an end, leaves with status 0 where it was refused, and
-uploads what a killed run left again and again. So the server is asked first, only runs that ended are given to it, an
-upload that makes no progress is stopped, and its markers alone count.
+uploads what a killed run left again and again. So the server is asked first, only runs that ended well are given to
+it, an upload that makes no progress is stopped, and its markers alone count.
 """
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ Progress = Callable[[int, int], None]
 def sync(
     folder: Path, *, entity: str | None = None, stalled: float = STALLED, progress: Progress | None = None
 ) -> dict[str, int]:
-    """Upload the runs below `<folder>` that ended and were not uploaded yet.
+    """Upload the runs below `<folder>` that ended well and were not uploaded yet.
 
     Args:
         folder: wandb's folder, which holds `offline-run-*` and `run-*`.
@@ -33,8 +34,8 @@ def sync(
         progress: is told (uploaded, of) now and then.
 
     Returns:
-        How many runs were `uploaded` now, were there `before`, and are `unfinished`: still running, or killed. What
-        was killed goes on in another run, which holds all of its history.
+        How many runs were `uploaded` now, were there `before`, and are `unfinished`: still running, stopped, killed
+        or failed. What was interrupted goes on in another run, which holds all of its history.
 
     Raises:
         UnrolledError: no such folder, no key, no answer from the server, or runs that could not be uploaded.
@@ -54,6 +55,12 @@ def sync(
     return {"uploaded": len(pending), "before": len(runs) - len(left), "unfinished": len(left) - len(pending)}
 
 
+def how(folder: Path) -> str:
+    """The commands that upload what lies in wandb's folder, for a message."""
+    whole = "`snakemake --cores 1 wandb_sync` (with the --configfile of the experiment, if it has one)"
+    return f"`unrolled sync {shlex.quote(str(folder))}` or {whole}"
+
+
 def uploaded(run: Path) -> bool:
     """Whether a run's log has wandb's marker."""
     return run.with_suffix(".wandb.synced").exists()
@@ -65,12 +72,12 @@ def mark(run: Path) -> None:
 
 
 def ended(run: Path) -> bool:
-    """Whether a run's log holds its end, which a run that goes on or was killed does not have."""
+    """Whether a run's log holds a good end: of one that goes on or was killed it has none, of a stopped one a bad."""
     from wandb.util import get_core_path  # `wandb leet inspect` itself takes a second to start
 
     command = [get_core_path(), "leet", "inspect", "--no-observability", "--summary", "--json"]
     told = subprocess.run([*command, "--run-file", run, run.parents[1]], capture_output=True, text=True)
-    return told.returncode == 0 and json.loads(told.stdout).get("exit_code") is not None
+    return told.returncode == 0 and json.loads(told.stdout).get("exit_code") == 0
 
 
 def _runs(folder: Path) -> list[Path]:

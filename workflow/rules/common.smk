@@ -8,13 +8,19 @@ from pathlib import Path
 
 try:
     import unrolled
-    from unrolled import cards, leftovers
+    from unrolled import cards, dashboards, leftovers, provenance
     from unrolled.errors import UnrolledError
+    from unrolled.files import write_json
 except ModuleNotFoundError as error:
     sys.exit(f"unrolled: error: {error}; run `make setup`, then `.venv/bin/snakemake` or `. .venv/bin/activate`")
 
 # `.venv/bin/snakemake` works without activating the environment first; a prefix of one's own replaces Snakemake's.
-shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+# `begin ATTEMPT LOG`: Snakemake removes the log before each attempt, so it is but a link to what all of them said.
+BEGIN = (
+    'begin() ( all="$2.attempts"; [ "$1" -gt 1 ] || : > "$all"; ln -sf "$(basename "$all")" "$2"; '
+    'echo "attempt $1, $(date "+%F %T")" >> "$2" ); '
+)
+shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; {BEGIN}")
 
 DECK = cards.Deck(Path("config"), Path("workflow/schemas"))
 try:
@@ -42,8 +48,10 @@ TRACKED = {
     "wandb_dir": RESULTS,
 }
 # Steps of two splits side by side keep the cores busier than those of one.
-# A cluster is asked for four cores: how many its nodes have is not known here, and differs there.
-CORES = workflow.resource_settings.cores if workflow.is_main_process else None
+# A cluster (--jobs) is asked for four cores: how many its nodes have is not known here, and differs there, where the
+# rules are read again and must come to the same.
+HOME = workflow.is_main_process and workflow.resource_settings.nodes is None
+CORES = workflow.resource_settings.cores if HOME else None
 HALF = max(1, (CORES or 8) // 2)
 EVERY = CORES or HALF
 MATRIX = json.dumps(config["matrix"])
@@ -51,17 +59,35 @@ SOURCE = Path(os.path.relpath(Path(unrolled.__file__).parent))
 
 
 # What a run asks a cluster for: the experiment's `resources`, and those of one model above them.
-RESOURCES = {"mem_mb": 4000, "runtime": "6h", "gres": ""} | config.get("resources", {})
+RESOURCES = {"mem_mb": 4000, "runtime": "1h", "gres": ""} | config.get("resources", {})
+MINUTES = {"": 1, "m": 1, "h": 60, "d": 24 * 60}
 
 
 def asked(model, what):
-    """One resource of a run of a model."""
+    """One resource of a run of a model; baselines use no GPU."""
+    if what == "gres" and CARDS["model"][model]["kind"] == "baseline":
+        return ""
     return RESOURCES.get("models", {}).get(model, {}).get(what, RESOURCES[what])
 
 
-def growing(mb):
-    """Memory that each retry asks for once more."""
-    return lambda wildcards, attempt: mb * attempt
+def minutes(text):
+    """Minutes of a time such as 90, "90m", "12h" or "2d"."""
+    number, unit = re.fullmatch(r"(\d+) ?([mhd]?)", str(text)).groups()
+    return int(number) * MINUTES[unit]
+
+
+def growing(amount):
+    """Memory, or minutes, that each retry asks for once more."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+ASKED = TRACKED | {
+    "mem_mb": lambda w, attempt: asked(w.model, "mem_mb") * attempt,
+    "runtime": lambda w, attempt: minutes(asked(w.model, "runtime")) * attempt,
+    "gres": lambda w: asked(w.model, "gres"),
+    "attempt": growing(1),
+    "turn": 1,
+}
 
 
 def group_of(w):
@@ -83,7 +109,7 @@ def models_of(kind):
 
 def code(*names):
     """Modules, and other sources by file name, whose edits make a result stale: Snakemake looks in no package."""
-    return [str(SOURCE / (name if "." in name else f"{name}.py")) for name in names]
+    return [os.path.relpath(path) for path in provenance.files(names)]
 
 
 def from_runs(name):
@@ -131,17 +157,19 @@ LEFT = Path(RESULTS) / "logs" / "slurm.json"
 
 
 onstart:
+    # Commands that are given the folder of the results alone find here what the experiment says.
+    write_json(f"{RESULTS}/{dashboards.TOLD}", {"metric": config["metric"], "wandb": WANDB})
     # Jobs of a Snakemake that was killed would be at the runs that this one starts again.
     if name := getattr(workflow.scheduler._executor, "run_uuid", None):
         leftovers.take_over(LEFT, name)
 
 
 onsuccess:
-    LEFT.unlink(missing_ok=True)
+    leftovers.let_go(LEFT)
 
 
 onerror:
-    LEFT.unlink(missing_ok=True)
+    leftovers.let_go(LEFT)
 
 
 wildcard_constraints:

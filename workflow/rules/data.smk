@@ -91,7 +91,7 @@ rule table:
         "../../envs/tools.yaml"
     resources:
         mem_mb=growing(4000),
-        runtime="1h",
+        runtime=growing(60),
     params:
         folder=subpath(output.table, parent=True),
     shell:

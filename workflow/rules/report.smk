@@ -34,7 +34,7 @@ rule compare:
     threads: EVERY
     resources:
         mem_mb=growing(2000),
-        runtime="1h",
+        runtime=growing(60),
     params:
         results=subpath(output.runs, ancestor=2),
         matrix=MATRIX,
@@ -77,7 +77,7 @@ rule report:
         "../../envs/tools.yaml"
     resources:
         mem_mb=growing(2000),
-        runtime="30m",
+        runtime=growing(30),
     params:
         results=subpath(output.page, parent=True),
         matrix=MATRIX,

@@ -19,7 +19,7 @@ rule cluster:
     threads: HALF
     resources:
         mem_mb=growing(4000),
-        runtime="4h",
+        runtime=growing(4 * 60),
     params:
         identity=lambda w: CARDS["split"][w.split]["identity"],
         coverage=lambda w: CARDS["split"][w.split]["coverage"],
@@ -57,7 +57,7 @@ rule neighbours:
     threads: HALF
     resources:
         mem_mb=growing(4000),
-        runtime="4h",
+        runtime=growing(4 * 60),
     shell:
         "unrolled neighbours --table {input.table:q} --data-card {input.data_card:q} "
         "--split-card {input.split_card:q} --threads {threads} --out {output:q} > {log:q} 2>&1"
@@ -93,7 +93,7 @@ rule folds:
     threads: HALF
     resources:
         mem_mb=growing(2000),
-        runtime="1h",
+        runtime=growing(60),
     params:
         folder=subpath(output.folds, parent=True),
         groups=lambda w, input: [f"--{kind} {input[kind]}" for kind in ("clusters", "neighbours") if input[kind]],
@@ -133,7 +133,7 @@ rule certificate:
     threads: HALF
     resources:
         mem_mb=growing(4000),
-        runtime="4h",
+        runtime=growing(4 * 60),
     params:
         folder=subpath(output.certificate, parent=True),
     shell:

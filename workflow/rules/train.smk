@@ -10,45 +10,7 @@ rule train:
         data_card="config/data/{data}.yaml",
         model_card="config/model/{model}.yaml",
         recipe="config/train.yaml",
-        code=code(
-            "train",
-            "checkpoints",
-            "targets",
-            "recipe",
-            "instruments",
-            "diagnostics",
-            "deferred",
-            "models",
-            "decoder",
-            "decoding",
-            "attention",
-            "objectives",
-            "feedforward",
-            "recurrent",
-            "layers",
-            "scan",
-            "shares",
-            "products",
-            "linear",
-            "kernel",
-            "kernel.cpp",
-            "kernel_walk.h",
-            "kernel_products.h",
-            "stepwise",
-            "stock",
-            "packing",
-            "pooling",
-            "batching",
-            "runs",
-            "handover",
-            "gate",
-            "table",
-            "tasks",
-            "inputs",
-            "series",
-            "answers",
-            "alphabet",
-        ),
+        code=code(*provenance.NETWORK),
     output:
         predictions=f"{RUN}/predictions.parquet",
         history=f"{RUN}/history.csv",
@@ -67,24 +29,20 @@ rule train:
         "../../envs/tools.yaml"
     threads: 1
     resources:
-        **TRACKED,
-        mem_mb=lambda w, attempt: asked(w.model, "mem_mb") * attempt,
-        runtime=lambda w: asked(w.model, "runtime"),
-        gres=lambda w: asked(w.model, "gres"),
-        attempt=lambda w, attempt: attempt,
-        turn=1,
+        **ASKED,
     params:
         folder=subpath(output.run, parent=True),
         changes=list(overrides(config.get("train", {}), "train")),
     shell:
+        "begin {resources.attempt} {log:q}; "
         "unrolled train data={wildcards.data} split={wildcards.split} model={wildcards.model} "
-        "fold={wildcards.fold} seed={wildcards.seed} threads={threads} attempt={resources.attempt} "
+        "fold={wildcards.fold} seed={wildcards.seed} threads={threads} "
         "paths.table={input.table} paths.folds={input.folds} paths.certificate={input.certificate} "
         "paths.out={params.folder} paths.wandb={resources.wandb_dir} wandb.mode={resources.wandb_mode} "
         "wandb.project={resources.wandb_project} wandb.entity={resources.wandb_entity} "
         "wandb.experiment={resources.wandb_experiment} 'wandb.artifacts=[{resources.wandb_artifacts}]' "
         "{params.changes:q} "
-        "> {log:q} 2>&1"
+        ">> {log:q} 2>&1"
 
 
 rule baseline:
@@ -94,20 +52,7 @@ rule baseline:
         certificate="results/data/{data}/{split}/certificate.json",
         data_card="config/data/{data}.yaml",
         model_card="config/model/{model}.yaml",
-        code=code(
-            "baselines",
-            "sequence_baselines",
-            "boosting",
-            "choosing",
-            "homology",
-            "runs",
-            "handover",
-            "gate",
-            "table",
-            "inputs",
-            "series",
-            "tasks",
-        ),
+        code=code(*provenance.BASELINE),
     output:
         predictions=f"{RUN}/predictions.parquet",
         run=f"{RUN}/run.json",
@@ -123,21 +68,17 @@ rule baseline:
         "../../envs/tools.yaml"
     threads: 1
     resources:
-        **TRACKED,
-        mem_mb=growing(4000),
-        runtime="1h",
-        gres="",
-        attempt=lambda w, attempt: attempt,
-        turn=1,
+        **ASKED,
     params:
         folder=subpath(output.run, parent=True),
     shell:
+        "begin {resources.attempt} {log:q}; "
         "unrolled baseline --table {input.table:q} --folds {input.folds:q} --data-card {input.data_card:q} "
         "--model-card {input.model_card:q} --split {wildcards.split} --fold {wildcards.fold} "
         "--seed {wildcards.seed} --wandb-mode {resources.wandb_mode} --wandb-project {resources.wandb_project} "
         "--wandb-entity={resources.wandb_entity} --wandb-experiment {resources.wandb_experiment} "
         "--wandb-artifacts={resources.wandb_artifacts} --certificate {input.certificate:q} "
-        "--wandb-dir {resources.wandb_dir:q} --attempt {resources.attempt} --out {params.folder:q} > {log:q} 2>&1"
+        "--wandb-dir {resources.wandb_dir:q} --out {params.folder:q} >> {log:q} 2>&1"
 
 
 rule evaluate:
@@ -166,9 +107,12 @@ rule evaluate:
     resources:
         **TRACKED,
         mem_mb=growing(1000),
-        runtime="10m",
+        runtime=growing(10),
+        attempt=growing(1),
         turn=1,
         # jobs of a group must agree in what is no number
-        gres=lambda w: asked(w.model, "gres") if w.model in models_of("neural") else "",
+        gres=lambda w: asked(w.model, "gres"),
     shell:
-        "unrolled evaluate --predictions {input.predictions:q} --run {input.run:q} --out {output:q} > {log:q} 2>&1"
+        "begin {resources.attempt} {log:q}; "
+        "unrolled evaluate --predictions {input.predictions:q} --run {input.run:q} --out {output:q} "
+        ">> {log:q} 2>&1"
