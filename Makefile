@@ -28,7 +28,7 @@ demo: $(READY) ## Run the default experiment: 36 runs on simulated proteins, one
 	@echo; echo "The report: $(CURDIR)/results/demo/report.html"
 
 test: $(READY) ## Run the whole test suite (browser tests need chromium)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-fast: $(READY) ## Run the tests that take seconds
 	@$(BIN)/python -m pytest -m "not slow and not workflow and not browser"

@@ -254,7 +254,7 @@ def test_that_mmseqs_is_missing_is_learned_before_anything_is_proved(monkeypatch
         raise UnrolledError("MMseqs2 was not found")
 
     monkeypatch.setattr(neighbours.homology, "version", missing)
-    monkeypatch.setattr(neighbours.bounds, "doubts", lambda *_, **__: pytest.fail("proved"))
+    monkeypatch.setattr(neighbours, "_doubts", lambda *_, **__: pytest.fail("proved"))
     sequences = families(40, 3)["sequence"].tolist()
     with pytest.raises(UnrolledError, match="MMseqs2 was not found"):
         neighbours.neighbours(sequences, DEFINITIONS["local80"], 0.3, budget=budget, audit=audit)
