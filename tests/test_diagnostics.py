@@ -150,6 +150,16 @@ def test_an_orthogonal_W_h_has_norm_and_radius_one(cls):
     assert first["value"].to_numpy() == pytest.approx(3.0)  # of a 6 x 6 matrix of halves
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_weights_that_are_not_finite_have_no_norm_and_no_radius(bad):
+    network = LSTM(3, 4)
+    with torch.no_grad():
+        network.block(network.stack[0][0].W_h, "i")[1, 2] = bad
+    found = pd.DataFrame(diagnostics.weights(network)).set_index("gate")["value"]
+    assert found.loc["i"].isna().all()
+    assert found.drop("i").to_numpy() == pytest.approx(1.0, abs=1e-5)
+
+
 def test_reset_after_names_its_blocks_in_the_order_of_W_h():
     network = GRU(3, 4, reset="after")
     with torch.no_grad():

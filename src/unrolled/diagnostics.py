@@ -5,6 +5,7 @@ end of what is read. With mean pooling every h_t also gets its share of the grad
 flattens where that share outweighs what comes back through time.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -109,7 +110,10 @@ def _products(gates: Tensor, r: Tensor, left: Tensor, H: int) -> tuple[np.ndarra
 
 
 def weights(network: Recurrent) -> Iterator[dict[str, Any]]:
-    """Spectral norm and spectral radius of each gate's block of W_h, as rows like those of `Tally`."""
+    """Spectral norm and spectral radius of each gate's block of W_h, as rows like those of `Tally`.
+
+    Both are NaN where the block is not finite: LAPACK must not be asked for these.
+    """
     if not network.sees_h:
         return
     for i, direction in enumerate(network.each()):
@@ -117,9 +121,9 @@ def weights(network: Recurrent) -> Iterator[dict[str, Any]]:
         names = ("h", "r", "z") if network.cell is scan.GRU_AFTER else network.gates
         for gate, block in zip(names, torch.split(direction.W_h.detach(), network.d_h), strict=True):
             where = {"layer": layer + 1, "direction": "backward" if d else "forward"}
-            found = {
-                "spectral_norm": float(torch.linalg.matrix_norm(block, 2)),
-                "spectral_radius": float(torch.linalg.eigvals(block).abs().max()),
-            }
+            found = dict.fromkeys(("spectral_norm", "spectral_radius"), math.nan)
+            if bool(block.isfinite().all()):
+                found["spectral_norm"] = float(torch.linalg.matrix_norm(block, 2))
+                found["spectral_radius"] = float(torch.linalg.eigvals(block).abs().max())
             for quantity, value in found.items():
                 yield where | {"quantity": quantity, "gate": gate, "distance": 0, "value": value}
