@@ -110,7 +110,7 @@ def test_short_sequences_are_compared_with_all_where_not_every_pair_can_be():
     sequences = [*short, *unrelated(60, length=300)]
     definition = DEFINITIONS["local80"]
     every = neighbours.neighbours(sequences, definition, 0.3, budget=1e9)
-    found = neighbours.neighbours(sequences, definition, 0.3, budget=0.8)
+    found = neighbours.neighbours(sequences, definition, 0.3, budget=0.2)
     assert every.exhaustive
     assert found.shorter == 12
     assert "at most 12 letters" in found.method

@@ -31,8 +31,6 @@ from unrolled.progress import meter, spoken
 # Of one core, nominal: cells of the bounds' score tables, with the time to align the pairs that these leave in doubt.
 # All proteins of DeepLoc 2.0: 4.3e12 cells in 82 minutes of a core, and 44 to align.
 CELLS_PER_SECOND = 0.6e9
-ALIGNING, DOUBTFUL = 44 / (82 + 44), 0.023  # share of that time for alignments, and of the pairs that these were
-SAMPLE = 128  # sequences whose pairs say how many are in doubt here
 BUDGET = 2400.0  # core-seconds
 SHORT = 0.5  # share of it for pairs of short sequences, where it does not suffice for all: searches come on top
 SEARCH = 600.0  # core-seconds of the search that is not the audit's
@@ -96,17 +94,12 @@ def neighbours(
     total = len(sequences) * (len(sequences) - 1) // 2
     parts = [DEFINITIONS[name] for name in definition.parts] or [definition]
 
-    def nominal(shorter: float) -> float:  # core-seconds
+    def cost(shorter: float) -> float:  # core-seconds
         each = (bounds.cells(sequences, p, threshold, both_strands=both_strands, shorter=shorter) for p in parts)
         return sum(each) / CELLS_PER_SECOND
 
     nucleotide = "dna" in definition.kinds
     options: dict[str, Any] = {"both_strands": both_strands, "threads": threads}
-    times = _times(sequences, parts, threshold, options) if 0 < budget / 50 < nominal(math.inf) else 1.0
-
-    def cost(shorter: float) -> float:
-        return times * nominal(shorter)
-
     sensitive = candidates.affordable(sequences, SEARCH, 1), sensitivity(sequences, audit)
     searches = _searches(nucleotide, *sensitive, options)
     searching = sum(candidates.seconds(sequences, each["sensitivity"], 1) for each in searches)
@@ -176,17 +169,6 @@ def _sought(
         queries, most, proposed = np.unique(ends["query"][reached]), 4 * most, []
     order = np.lexsort(known.pairs.T[::-1])
     return Aligned(known.pairs[order], known.identity[order]), len(queries)
-
-
-def _times(sequences: Sequence[str], parts: list[Definition], threshold: float, options: dict[str, Any]) -> float:
-    """How many times the usual the bounds of a pair cost with its alignment, by how many of a sample are in doubt.
-
-    A threshold so low that bounds rule hardly anything out leaves all pairs to be aligned.
-    """
-    some = sequences[:: -(-len(sequences) // SAMPLE)]
-    doubtful = sum(len(bounds.doubts(some, part, threshold, **options)) for part in parts)
-    share = doubtful / (len(parts) * max(1, len(some) * (len(some) - 1) // 2))
-    return max(1.0, 1 - ALIGNING + ALIGNING * share / DOUBTFUL)
 
 
 def _affordable(sequences: Sequence[str], cost: Callable[[float], float], budget: float) -> float:
