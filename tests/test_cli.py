@@ -112,7 +112,7 @@ def test_the_verdict_is_told_even_where_files_fail(tmp_path, commands, name):
     with unrolled(arguments, full) as running:
         told, _ = running.communicate(timeout=120)
     assert running.returncode == 2
-    assert told.startswith("Leaks: 8 of 8 test sequences" if name == "audit" else "Zero of 8 sequences")
+    assert told.startswith("Leaks: 40 of 40 test sequences" if name == "audit" else "Zero of 40 sequences")
 
 
 def test_files_are_written_even_where_nobody_reads_the_verdict(tmp_path, commands):
