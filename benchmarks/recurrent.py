@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 
 from unrolled import kernel, runs, scan, train
 from unrolled.batching import Batch
+from unrolled.heap import keep_memory
 from unrolled.packing import Plan
 from unrolled.recurrent import GRU, LSTM, RNN, MinGRU, Recurrent
 
@@ -216,7 +217,7 @@ def _jobs(name: str, engine: str, count: int) -> float:
 
 def _meet(start: Any) -> None:
     torch.set_num_threads(1)
-    train.keep_memory()
+    keep_memory()
     _rate.start = start  # type: ignore[attr-defined]
 
 
@@ -276,7 +277,7 @@ def _peak(kind: str, name: str, n: int, longest: int) -> float:
 def _peak_here(kind: str, name: str, n: int, longest: int) -> float:
     """MiB that a training step adds to the peak of the process; all sequences of one length, so no padding."""
     torch.set_num_threads(1)
-    train.keep_memory()
+    keep_memory()
     small, large = (torch.full((n,), length) for length in (2, longest))
     make = (lambda k: ours(OURS[name](128), k, _engine())) if kind == "ours" else None
     for_lengths = make or (lambda k: padded(STOCK[name], D, 128, k))
@@ -421,5 +422,5 @@ def _about(section: str) -> str:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    train.keep_memory()
+    keep_memory()
     sections.main(__doc__, SECTIONS, "recurrent", "How fast the recurrent core is", _about)

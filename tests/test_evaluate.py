@@ -166,5 +166,5 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
         evaluate(tmp_path / "predictions.parquet", tmp_path / "run.json")
     write_json(tmp_path / "run.json", MULTICLASS)
     (tmp_path / "predictions.parquet").write_bytes(b"PAR1 half a file")
-    with pytest.raises(UnrolledError, match=r"predictions\.parquet cannot be read"):
+    with pytest.raises(UnrolledError, match=r"predictions\.parquet is cut off or damaged"):
         evaluate(tmp_path / "predictions.parquet", tmp_path / "run.json")

@@ -276,7 +276,7 @@ def test_a_baseline_is_put_back_unless_its_sources_were_edited(material, tmp_pat
 
 
 UNDECIDING = {  # what runs import, and no number of theirs depends on
-    *("cards", "deferred", "doctor", "errors", "files", "formulas", "homology", "progress", "provenance"),
+    *("cards", "deferred", "doctor", "errors", "files", "formulas", "heap", "homology", "progress", "provenance"),
     *("server", "tracking", "uploading"),
     *("evaluate", "scoring", "metrics", "likelihood_metrics", "number_metrics", "position_metrics"),
     *("sequence_metrics", "thresholds", "weighted"),

@@ -177,9 +177,9 @@ def _calibration_table(runs: list[Run]) -> pd.DataFrame:
 
 def _history_table(runs: list[Run]) -> pd.DataFrame:
     """The training histories on top of each other; baselines have none."""
-    frames = [
-        pd.DataFrame(run.named(RUN), index=run.history.index).join(run.history)
-        for run in runs
-        if run.history is not None
-    ]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*RUN, *HISTORY])
+    found = [(run, run.history) for run in runs if run.history is not None]
+    if not found:
+        return pd.DataFrame(columns=[*RUN, *HISTORY])
+    named = pd.DataFrame([run.named(RUN) for run, _ in found])
+    epochs = named.loc[named.index.repeat([len(history) for _, history in found])].reset_index(drop=True)
+    return epochs.join(pd.concat([history for _, history in found], ignore_index=True))

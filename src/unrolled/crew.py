@@ -3,6 +3,7 @@
 NumPy on small arrays keeps Python's lock too long for threads, and threads of its own cost more than they give.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
@@ -10,6 +11,8 @@ from multiprocessing import get_context
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
+
+from unrolled.heap import keep_memory
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -24,6 +27,17 @@ def each(function: Callable[[A], B], things: Iterable[A], processes: int) -> Ite
         return
     queue = iter(things)
     fresh = get_context("spawn")  # a fork of a process that has threads may hang
-    with ProcessPoolExecutor(processes, fresh, initializer=threadpool_limits, initargs=(1,)) as pool:
-        while batch := list(islice(queue, AHEAD * processes)):
-            yield from pool.map(function, batch)
+    pool = ProcessPoolExecutor(processes, fresh, initializer=_prepare)
+    try:
+        waiting = deque(pool.submit(function, thing) for thing in islice(queue, AHEAD * processes))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(function, thing) for thing in islice(queue, 1))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _prepare() -> None:
+    """What a process does first."""
+    threadpool_limits(1)
+    keep_memory()

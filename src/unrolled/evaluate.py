@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from unrolled.errors import UnrolledError
-from unrolled.files import read_json
+from unrolled.files import read_json, read_parquet
 from unrolled.scoring import METRICS, SCORING, Scored, measure, names, number
 
 KEYS = ["id", "group", "part", "target"]
@@ -100,10 +100,7 @@ def read_predictions(path: Path, info: dict[str, Any]) -> pd.DataFrame:
     target or part is unknown, a probability is NaN or outside [0, 1], a multiclass row does not sum to 1
     (tolerance SUM_TOLERANCE), or no row is a test row.
     """
-    try:
-        frame = pd.read_parquet(require(path))
-    except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
-        raise UnrolledError(f"{path} cannot be read ({error}): train the run again") from error
+    frame = read_parquet(require(path))
     for check in (_check_columns, _check_rows, SCORING[info["task"]].fault):
         if problem := check(frame, info):
             raise UnrolledError(f"{path}: {problem}. Train the run again, or mend what wrote the file")
@@ -126,6 +123,6 @@ def _check_rows(frame: pd.DataFrame, info: dict[str, Any]) -> str | None:
         return f"columns {names(bad)} have empty cells"
     if frame["id"].duplicated().any():
         return f"id {frame['id'][frame['id'].duplicated()].iloc[0]!r} occurs more than once"
-    if unknown := set(frame["part"]) - {"validation", "test"}:
+    if unknown := set(frame["part"].unique()) - {"validation", "test"}:
         return f"parts {names(unknown)} are unknown (validation or test)"
     return None if (frame["part"] == "test").any() else "the test part is empty"

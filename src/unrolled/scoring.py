@@ -263,7 +263,7 @@ SCORING: dict[str, Scoring] = {
 
 
 def _unknown(frame: pd.DataFrame, info: Info) -> str | None:
-    found = set(TASKS[info["task"]].classes(frame["target"])) - set(info["classes"])
+    found = set(TASKS[info["task"]].classes(frame["target"].unique())) - set(info["classes"])
     return _not_among(found) if found else None
 
 

@@ -3,12 +3,10 @@
 All that a run hands over are files: predictions, history, record. Metrics are computed from those.
 """
 
-import ctypes
 import hashlib
 import json
 import logging
 import os
-import platform
 import re
 import sys
 import time
@@ -36,6 +34,7 @@ from unrolled.checkpoints import Checkpoints, Files
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
 from unrolled.files import atomic, sha256
+from unrolled.heap import keep_memory
 from unrolled.instruments import COLUMNS, Instruments
 from unrolled.layers import Recurrent
 from unrolled.recipe import History, Stopping, Training
@@ -202,13 +201,6 @@ def build(config: dict[str, Any], material: runs.Material) -> nn.Module:
 def trained_parameters(network: nn.Module) -> int:
     """Number of weights that training changes."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
-
-
-def keep_memory() -> None:
-    """Let glibc keep freed blocks: handing back every step's activations makes page faults cost half the speed."""
-    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
-        for threshold in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-            ctypes.CDLL(None).mallopt(threshold, 2**30)
 
 
 def repeatable() -> None:
