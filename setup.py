@@ -1,4 +1,4 @@
-"""Builds kernel.cpp, once for each instruction set; without a compiler the package installs all the same."""
+"""Builds the kernel, once for each instruction set; without a compiler the package installs all the same."""
 
 import platform
 
@@ -14,7 +14,7 @@ setup(
     ext_modules=[
         Extension(
             f"unrolled._kernel_{level}",
-            ["src/unrolled/kernel.cpp"],
+            ["src/unrolled/kernel.cpp", "src/unrolled/kernel_scores.cpp"],
             depends=["src/unrolled/kernel_walk.h", "src/unrolled/kernel_products.h"],
             extra_compile_args=FLAGS + flags,
             language="c++",

@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import numpy as np
 import psutil
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unrolled import nearest
+from unrolled import bounds, kernel, nearest
 from unrolled.bounds import LANES, cells, doubts
 from unrolled.definitions import DEFINITIONS
 from unrolled.identity import identities, reverse_complement
@@ -115,6 +116,48 @@ def test_threads_and_order_change_nothing():
     turned = doubts(sequences[::-1], DEFINITIONS["local80"], 0.3)
     back = np.sort(len(sequences) - 1 - turned, axis=1)
     assert {tuple(p) for p in back.tolist()} == {tuple(p) for p in one.tolist()}
+
+
+@pytest.fixture(params=["any", "avx2", "avx512"])
+def level(request):
+    """Make do with one instruction set, and with the kernel for whatever there is to do."""
+    found = kernel.load(request.param)
+    if found is None or request.param not in kernel._levels():
+        pytest.skip(f"no kernel for {request.param}, or a processor without it")
+    kernel._scoring.cache_clear()
+    with patch.object(kernel, "library", lambda: (request.param, found)), patch.object(bounds, "MUCH", 0):
+        yield request.param
+    kernel._scoring.cache_clear()
+
+
+@pytest.mark.parametrize("name", SINGLE)
+@pytest.mark.parametrize("threshold", [0.25, 0.3, 0.333, 0.8])
+def test_the_kernel_leaves_the_doubts_of_numba(level, name, threshold):
+    """In 16 bits, in the float32 that high scores need, and where the query is many tiles long or one letter."""
+    kind = "protein" if "protein" in DEFINITIONS[name].kinds else "dna"
+    highest = "W" if kind == "protein" else "A"
+    sequences = related(np.random.default_rng(5), 60, LETTERS[kind])
+    sequences += [highest, highest * 60, highest * 150, highest * 700, sequences[0] * 5, sequences[1][:50] * 9]
+    found = doubts(sequences, DEFINITIONS[name], threshold, threads=2)
+    with patch.object(bounds, "MUCH", np.inf):
+        assert np.array_equal(found, doubts(sequences, DEFINITIONS[name], threshold))
+    assert len(found)
+
+
+def test_the_kernel_takes_numbers_that_hold_the_highest_score(level):
+    highest = {}
+
+    def scores(*given):
+        found = kernel.best_scores(*given)
+        highest[found.dtype.type] = max(highest.get(found.dtype.type, 0), float(found.max()))
+        return found
+
+    same = 11 * 20 + 10 + 2 - 3  # W with W in whole numbers, and its bonus
+    fits = (2**15 - 1) // same
+    with patch.object(bounds, "_scorer", lambda _: (scores, list(bounds.KINDS))):
+        for n in (fits, fits + 1):
+            doubts(["W" * n] * 2, DEFINITIONS["local80"], 0.3)
+    assert highest == {np.int16: fits * same, np.float32: (fits + 1) * same}
 
 
 def test_progress_ends_at_the_cost_that_was_announced():

@@ -5,6 +5,7 @@ import pytest
 
 from test_audit import mutant, unrelated
 from unrolled import candidates, neighbours
+from unrolled.bounds import cells
 from unrolled.candidates import affordable, likely, proposed, scored, seconds
 from unrolled.definitions import DEFINITIONS
 from unrolled.identity import identities, reverse_complement
@@ -28,7 +29,7 @@ def test_a_score_for_each_letter_spares_pairs_by_chance_and_keeps_relatives():
     every, worth = (proposed(sequences, least=least) for least in (0.0, scored(0.3)))
     assert {(n, 40 + n) for n in range(40)} <= set(map(tuple, worth.tolist())) < set(map(tuple, every.tolist()))
     assert len(worth) < len(every) / 2
-    assert [round(scored(t), 2) for t in (0.1, 0.2, 0.25, 0.3, 0.9)] == [0, 0, 0.04, 0.08, 0.08]
+    assert [round(scored(t), 2) for t in (0.1, 0.2, 0.25, 0.3, 0.9)] == [0, 0, 0.04, 0.11, 0.11]
 
 
 def test_only_pairs_of_different_folds_are_likely():
@@ -87,6 +88,10 @@ def test_a_search_is_as_sensitive_as_a_budget_allows_and_never_none():
     assert seconds(sequences, 7.5, 2) == 2 * seconds(sequences, 7.5, 4) > seconds(sequences, 6.5, 2)
 
 
+def as_set(pairs: np.ndarray) -> set[tuple[int, ...]]:
+    return {tuple(pair) for pair in pairs.tolist()}
+
+
 def test_neighbours_are_sought_where_the_audit_will_search_as_well(monkeypatch):
     plain = unrelated(60, length=150)
     sequences = [*plain, *(mutant(s, 0.7, seed=n) for n, s in enumerate(plain))]
@@ -98,11 +103,12 @@ def test_neighbours_are_sought_where_the_audit_will_search_as_well(monkeypatch):
 
     monkeypatch.setattr(neighbours, "identities", noted)
     found = neighbours.neighbours(sequences, DEFINITIONS["local80"], 0.3, budget=0, audit=30)
-    audits = likely(sequences, np.arange(120) % 5, sensitivity=sensitivity(sequences, 30))
+    level = sensitivity(sequences, 30)
+    worth = as_set(proposed(sequences, least=scored(0.3), sensitivity=level))
+    audits = as_set(likely(sequences, np.arange(120) % 5, sensitivity=level)) & worth
     assert not found.exhaustive
-    assert {tuple(pair) for pair in audits.tolist()} <= looked_at
-    other = proposed(sequences, settings=neighbours.OTHER_SEEDS["protein"])
-    assert not {tuple(pair) for pair in audits.tolist()} <= {tuple(pair) for pair in other.tolist()}
+    assert audits <= looked_at
+    assert not audits <= as_set(proposed(sequences, settings=neighbours.OTHER_SEEDS["protein"]))
 
 
 def test_short_sequences_are_compared_with_all_where_not_every_pair_can_be():
@@ -110,7 +116,8 @@ def test_short_sequences_are_compared_with_all_where_not_every_pair_can_be():
     sequences = [*short, *unrelated(60, length=300)]
     definition = DEFINITIONS["local80"]
     every = neighbours.neighbours(sequences, definition, 0.3, budget=1e9)
-    found = neighbours.neighbours(sequences, definition, 0.3, budget=0.2)
+    paid = cells(sequences, definition, 0.3, shorter=12) / neighbours.CELLS_PER_SECOND
+    found = neighbours.neighbours(sequences, definition, 0.3, budget=1.01 * paid)
     assert every.exhaustive
     assert found.shorter == 12
     assert "at most 12 letters" in found.method

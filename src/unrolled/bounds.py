@@ -11,7 +11,9 @@ alignments an aligner reports. With m identical pairs, lengths n1 and n2, thresh
 
 The first two are of identity over columns, the third of one over the length of the shorter or the longer sequence.
 
-Two scores without traceback decide, those of 32 pairs side by side (Rognes 2011, doi:10.1186/1471-2105-12-221).
+Two scores without traceback decide, those of 32 pairs side by side (Rognes 2011, doi:10.1186/1471-2105-12-221): in
+C++ (kernel_scores.cpp) where there is much to do and a compiler was there at installation, else in numba. Scores are
+whole numbers, in as few bits as hold them, so both find the same.
 """
 
 import threading
@@ -32,10 +34,11 @@ Numbers = NDArray[np.floating[Any]]
 
 LANES = 32  # pairs side by side: enough for full vectors
 TILE = 100  # places of the targets at a time: two rows of a tile and its scores fit into a core's first cache
-STEPS = 100  # the threshold is rounded down to a multiple of 1 / STEPS, so that all scores are whole numbers
-IDENTICAL, COLUMN = 0.5, 0.1  # l and u in score units: what left the fewest doubts of those tried
-UNIT = round(STEPS / IDENTICAL)  # whole numbers to one unit, which is half a unit of the matrix
-NEVER = -1e9  # a score that no alignment has
+STEPS = (10, 20, 50, 100)  # the threshold is rounded down to a multiple of 1 / steps, so that all scores are whole
+IDENTICAL, COLUMN = 1.0, 0.2  # l and u in score units: few doubts, and numbers of 16 bits for twice as long sequences
+# What scores are held in, with the highest and a number below the lowest that an alignment may have.
+KINDS = {np.int16: (2**15 - 1, -(2**14)), np.float32: (2**23, -1e9), np.float64: (2**52, -1e9)}
+MUCH = 10**10  # cells: ten seconds and more in numba; torch, which the kernel needs, takes some to import
 
 
 class Scheme(NamedTuple):
@@ -43,8 +46,9 @@ class Scheme(NamedTuple):
 
     pair: Numbers  # (A, A) of two letters
     opened: Any  # cost of a gap's first letter
-    extended: Any  # cost of each further one
+    extended: Any  # cost of each further one, not more
     floor: Any  # 0: an alignment may start anywhere (local)
+    never: Any  # less than any score
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,6 @@ class Test:
     bonus: Scheme
     per_letter: float  # of both sequences together
     per_shorter: float  # of the shorter one
-    longest: int  # of the shorter one, so that all scores are exact
 
 
 def doubts(
@@ -82,24 +85,29 @@ def doubts(
     order = np.array(sorted(range(len(sequences)), key=lambda row: (-len(sequences[row]), row)), dtype=np.int64)
     lengths = np.array([len(sequences[row]) for row in order], dtype=np.int64)
     tasks = _tasks(lengths, definition, threshold, shorter)
-    tests = {kind: _test(definition, threshold, kind) for kind in (np.float32, np.float64)}
+    tests = {kind: _test(definition, threshold, kind) for kind in KINDS}
     letters = tests[np.float32].letters
     rows = [sequences[row] for row in order]
     strands = [_coded(rows, letters, definition)]
     if both_strands:
         strands.append(_coded([reverse_complement(s) for s in rows], letters, definition))
     starts = np.concatenate([[0], np.cumsum(lengths)])
+    # What an alignment may come to at most: every letter of a sequence with the one that suits it best.
+    most = (
+        np.add.reduceat(tests[np.float64].bonus.pair.max(axis=0)[strands[0]], starts[:-1]) if len(rows) else lengths
+    )
     total, done, lock = len(strands) * sum(task.cells for task in tasks), 0, threading.Lock()
+    scores, kinds = _scorer(total)
 
     def one(task: Task) -> Ints:
         nonlocal done
         queries, targets = np.arange(task.first, task.last), np.arange(task.last - task.width, task.last)
         # The targets are the shorter ones, so they bound the scores.
-        test = tests[np.float32 if lengths[targets[0]] <= tests[np.float32].longest else np.float64]
+        test = tests[next(kind for kind in kinds if most[targets].max() <= KINDS[kind][0])]
         need = test.per_letter * (lengths[queries][:, None] + lengths[targets])
         need = need + test.per_shorter * np.minimum(lengths[queries][:, None], lengths[targets])
         maybe = queries[:, None] < targets
-        gains = [_gains(strands[0], each, starts, queries, targets, test.plain, test.bonus) for each in strands]
+        gains = [_gains(scores, strands[0], each, starts, queries, targets, test) for each in strands]
         maybe &= np.maximum.reduce(gains)[:, : task.width] > need - 0.5
         with lock:
             done += len(strands) * task.cells
@@ -158,12 +166,15 @@ def _over(definition: Definition) -> str:
 
 def _test(definition: Definition, threshold: float, kind: Any) -> Test:
     letters, score = definition.scores()
-    t, column = int(threshold * STEPS + 1e-9), round(COLUMN * UNIT) if definition.coverage else 0
+    steps = next((steps for steps in STEPS if (threshold * steps) % 1 < 1e-9), STEPS[-1])
+    unit = round(steps / IDENTICAL)  # whole numbers to one unit, which is half a unit of the matrix
+    t, column = int(threshold * steps + 1e-9), round(COLUMN * unit) if definition.coverage else 0
     # An unknown letter is spelled J, and scores as two different unknown ones do.
-    plain = np.array([[2 * UNIT * score(x, y) for y in letters + "O"] for x in letters + "J"], dtype=np.float64)
-    same = STEPS * np.eye(len(plain))
-    opened, extended = 2 * UNIT * definition.gap_open, 2 * UNIT * definition.gap_extend
-    floor = kind(0 if definition.aligner == "local" else NEVER)
+    plain = np.array([[2 * unit * score(x, y) for y in letters + "O"] for x in letters + "J"], dtype=np.float64)
+    same = steps * np.eye(len(plain))
+    opened, extended = 2 * unit * definition.gap_open, 2 * unit * definition.gap_extend
+    never = kind(KINDS[kind][1])
+    floor = kind(0) if definition.aligner == "local" else never
     # Bonus of every pair and of a letter in a gap; what is needed for a letter of both, and for one of the shorter.
     extra, in_gap, per_letter, per_shorter = {
         "local": (column - t, column - t, 0, column * definition.coverage),
@@ -173,11 +184,12 @@ def _test(definition: Definition, threshold: float, kind: Any) -> Test:
     }[_over(definition)]
     return Test(
         letters=letters + "J",
-        plain=Scheme(plain.astype(kind), kind(opened), kind(extended), floor),
-        bonus=Scheme((plain + same + extra).astype(kind), kind(opened - in_gap), kind(extended - in_gap), floor),
+        plain=Scheme(plain.astype(kind), kind(opened), kind(extended), floor, never),
+        bonus=Scheme(
+            (plain + same + extra).astype(kind), kind(opened - in_gap), kind(extended - in_gap), floor, never
+        ),
         per_letter=per_letter,
         per_shorter=per_shorter,
-        longest=int(2 ** np.finfo(kind).nmant / (plain.max() + 2 * STEPS)),
     )
 
 
@@ -193,43 +205,60 @@ def _coded(sequences: Sequence[str], letters: str, definition: Definition) -> ND
     return codes[np.frombuffer("".join(sequences).encode("ascii"), dtype=np.uint8)]
 
 
-@compiled
+def _scorer(cells: int) -> tuple[Any, list[Any]]:
+    """What finds best scores, with the arguments of `_scores`, and the kinds of numbers that it takes."""
+    if cells >= MUCH:
+        from unrolled import kernel
+
+        if kernel.library():
+            return kernel.best_scores, list(KINDS)
+    return _scores, [np.float32, np.float64]  # numba adds small whole numbers up in large ones
+
+
 def _gains(
+    scores: Any,
     query_codes: NDArray[np.uint8],
     target_codes: NDArray[np.uint8],
     starts: Ints,
     queries: Ints,
     targets: Ints,
-    plain: Scheme,
-    bonus: Scheme,
+    test: Test,
 ) -> Numbers:
     """S' - S of each query against at most LANES targets, (Q, LANES)."""
     lengths = np.ones(LANES, np.int64)
-    for lane in range(len(targets)):
-        lengths[lane] = starts[targets[lane] + 1] - starts[targets[lane]]
-    first = _profile(target_codes, starts, targets, lengths, plain)
-    second = _profile(target_codes, starts, targets, lengths, bonus)
+    lengths[: len(targets)] = starts[targets + 1] - starts[targets]
+    S, more = (
+        scores(
+            query_codes, starts, queries, _profile(target_codes, starts, targets, lengths, scheme), lengths, scheme
+        )
+        for scheme in (test.plain, test.bonus)
+    )
+    gains: Numbers = more - S
+    return gains
+
+
+@compiled
+def _scores(
+    codes: NDArray[np.uint8], starts: Ints, queries: Ints, profile: Numbers, lengths: Ints, scheme: Scheme
+) -> Numbers:
+    """The best score of each query (codes starts[q] to starts[q + 1]) with each target of a profile, (Q, LANES)."""
     longest = 0
     for q in queries:
         longest = max(longest, starts[q + 1] - starts[q])
-    H, F = np.empty((TILE, LANES), first.dtype), np.empty((TILE, LANES), first.dtype)
-    left_H, left_E = np.empty((longest, LANES), first.dtype), np.empty((longest, LANES), first.dtype)
-    best, better = np.empty(LANES, first.dtype), np.empty(LANES, first.dtype)
-    gains = np.empty((len(queries), LANES), first.dtype)
+    H, F = np.empty((TILE, LANES), profile.dtype), np.empty((TILE, LANES), profile.dtype)
+    left_H, left_E = np.empty((longest, LANES), profile.dtype), np.empty((longest, LANES), profile.dtype)
+    best = np.empty((len(queries), LANES), profile.dtype)
     for q in range(len(queries)):
-        query = query_codes[starts[queries[q]] : starts[queries[q] + 1]]
-        _best(query, first, lengths, plain, H, F, left_H, left_E, best)
-        _best(query, second, lengths, bonus, H, F, left_H, left_E, better)
-        for lane in range(LANES):
-            gains[q, lane] = better[lane] - best[lane]
-    return gains
+        query = codes[starts[queries[q]] : starts[queries[q] + 1]]
+        _best(query, profile, lengths, scheme, H, F, left_H, left_E, best[q])
+    return best
 
 
 @compiled
 def _profile(codes: NDArray[np.uint8], starts: Ints, targets: Ints, lengths: Ints, scheme: Scheme) -> Numbers:
     """Score of every letter at every place of the targets, (tiles, A, TILE, LANES); impossible behind their ends."""
     A, tiles = len(scheme.pair), (lengths.max() + TILE - 1) // TILE
-    profile = np.full((tiles, A, TILE, LANES), NEVER, scheme.pair.dtype)
+    profile = np.full((tiles, A, TILE, LANES), scheme.never, scheme.pair.dtype)
     for lane in range(len(targets)):
         start = starts[targets[lane]]
         for j in range(lengths[lane]):
@@ -255,9 +284,8 @@ def _best(
     Targets are taken in tiles, so that a tile's rows H and F stay in the fastest memory; left_H and left_E hand each
     query position over from one tile to the next.
     """
-    opened, floor, zero = scheme.opened, scheme.floor, profile.dtype.type(0)
-    never = profile.dtype.type(NEVER)
-    D, E, carry, top = np.empty_like(best), np.empty_like(best), np.empty_like(best), np.full_like(best, never)
+    opened, floor, zero, never = scheme.opened, scheme.floor, profile.dtype.type(0), scheme.never
+    D, E, carry, top = np.empty_like(best), np.empty_like(best), np.empty_like(best), np.zeros_like(best)
     best[:] = never
     left_H[:] = zero
     left_E[:] = -opened

@@ -1,4 +1,6 @@
-"""The compiled form of the recurrences, kernel.cpp, called through ctypes; absent where nothing could be compiled.
+"""The compiled loops, called through ctypes: kernel.cpp, the recurrences, and kernel_scores.cpp, alignment scores.
+
+Absent where nothing could be compiled.
 
 Building is optional and happens at installation (setup.py): one library for each instruction set, of which the one
 that fits this processor is loaded; one that cannot be used counts as none, and `status` says why. ctypes lets go of
@@ -14,14 +16,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from unrolled.errors import UnrolledError
 from unrolled.packing import Plan
 
 if TYPE_CHECKING:
+    from unrolled.bounds import Scheme
     from unrolled.scan import Work
 
 NUMBERS = ("steps", "lo", "hi", "H", "reversed", "window", "linear", "begin", "end", "fresh")
@@ -30,6 +35,7 @@ SCRATCH = ("panels",)
 STRIDES = ("ld", "ldd")
 ADDING = [*[ctypes.c_void_p] * 2, *[ctypes.c_long] * 3, ctypes.c_void_p]  # index, x; n, ld, H; y
 SUFFIX = {torch.float32: "float", torch.float64: "double"}
+SCORES = {"int16": "int16_t", "float32": "float", "float64": "double"}
 # torch's own finding of what the processor can do -> the library to load
 LEVELS = {"AVX512": ("avx512", "avx2", "any"), "AVX2": ("avx2", "any")}
 FOLDER = Path(__file__).parent
@@ -91,7 +97,7 @@ def load(level: str) -> ctypes.CDLL | None:
     except OSError as error:
         raise UnrolledError(f"the kernel cannot be loaded: {error}; build it anew: {REMEDY}") from error
     size = getattr(found, "kernel_job_size", None)
-    if size is None or size() != ctypes.sizeof(Job):
+    if size is None or size() != ctypes.sizeof(Job) or not hasattr(found, "best_scores_float"):
         raise UnrolledError(f"the installation is stale, {path.name} was built of other sources: {REMEDY}")
     return found
 
@@ -110,6 +116,42 @@ def sums(x: torch.Tensor, index: torch.Tensor, n: int) -> torch.Tensor:
     add.restype, add.argtypes = None, ADDING
     add(index.data_ptr(), x.data_ptr(), len(x), x.stride(0), x.shape[1], total.data_ptr())
     return total
+
+
+@functools.cache
+def _scoring(kind: np.dtype[Any]) -> tuple[Any, type[ctypes.Structure]]:
+    """The function that finds best scores of this type, and the class of its `struct Scoring`."""
+    found = library()
+    assert found is not None
+    number = np.ctypeslib.as_ctypes_type(kind)
+    arrays, sizes = [(name, ctypes.c_void_p) for name in ("profile", "lengths")], ("letters", "widest")
+    costs = [(name, number) for name in ("opened", "extended", "never")]
+    fields = [*arrays, *((name, ctypes.c_long) for name in sizes), *costs]
+    struct = type("Scoring", (ctypes.Structure,), {"_fields_": fields})
+    function = getattr(found[1], f"best_scores_{SCORES[kind.name]}")
+    function.restype = None
+    function.argtypes = [*[ctypes.c_void_p] * 3, *[ctypes.c_long] * 2, ctypes.POINTER(struct), ctypes.c_void_p]
+    return function, struct
+
+
+def best_scores(
+    codes: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    queries: NDArray[np.int64],
+    profile: NDArray[Any],
+    lengths: NDArray[np.int64],
+    scheme: "Scheme",
+) -> NDArray[Any]:
+    """What `bounds._scores` finds, (Q, lanes), in int16, float32 or float64."""
+    function, struct = _scoring(profile.dtype)
+    best = np.empty((len(queries), profile.shape[-1]), profile.dtype)
+    arrays = (codes, starts, queries, profile, lengths)
+    assert all(array.flags.c_contiguous for array in arrays), "the kernel would read beyond an array"
+    costs = scheme.opened, scheme.extended, scheme.never
+    given = struct(profile.ctypes.data, lengths.ctypes.data, profile.shape[1], int(lengths.max()), *costs)
+    pointers = (array.ctypes.data for array in arrays[:3])
+    function(*pointers, len(queries), int(scheme.floor == 0), ctypes.byref(given), best.ctypes.data)
+    return best
 
 
 class Walk:

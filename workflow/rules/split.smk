@@ -37,6 +37,7 @@ rule neighbours:
             "neighbours",
             "audit",
             "bounds",
+            "kernel_scores.cpp",
             "candidates",
             "homology",
             "nearest",
