@@ -15,6 +15,7 @@ from unrolled import kernel, scan
 from unrolled.batching import mask
 from unrolled.decoder import CONTEXTS, EncoderDecoder, chosen
 from unrolled.decoding import search
+from unrolled.errors import UnrolledError
 from unrolled.objectives import OBJECTIVES, UNKNOWN
 
 K = 5  # symbols that are said, the end among them
@@ -116,6 +117,14 @@ def test_the_numbers_are_the_same_without_a_kernel(name):
             found.append([logits, *torch.autograd.grad(logits.square().sum(), weights)])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-11)
+
+
+@each_context
+def test_second_derivatives_are_refused_and_not_left_out(context):
+    network = made("gru", context)
+    logits = network(tokens_of([4, 1]), torch.tensor([4, 1]), targets_of([2, 5]))
+    with pytest.raises(UnrolledError, match="first derivatives alone"):
+        torch.autograd.grad(logits.sum(), list(network.decoder.parameters()), create_graph=True)
 
 
 @each_context

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from test_recurrent import arguments
 from unrolled import cells, diagnostics, kernel, scan
@@ -107,6 +108,30 @@ def test_gates_that_are_closed_give_products_of_nothing(engine):
     assert found.pop(0) == 1.0
     assert list(found) == [1, 2, 3, 4, 6, 8]
     assert all(0 <= product < 1e-20 for product in found.values())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("cls", [RNN, LSTM, MinGRU])
+def test_where_nothing_is_read_nothing_is_seen(cls, engine):
+    assert seen(cls(3, 4), [0, 0], engine=engine).empty
+
+
+class Deterministic(TorchDispatchMode):
+    """Refuses what, by torch.use_deterministic_algorithms, CUDA refuses of floats where training must repeat."""
+
+    REFUSED = ("cumsum", "cumsum_", "histc", "kthvalue", "median", "put_", "bincount")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        floats = any(isinstance(arg, torch.Tensor) and arg.is_floating_point() for arg in args)
+        assert not (floats and func.overloadpacket.__name__ in self.REFUSED), func
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("cls", [RNN, LSTM, GRU, MinGRU, MinLSTM])
+def test_a_look_calls_nothing_that_a_gpu_refuses(cls):
+    with Deterministic():
+        rows = seen(cls(3, 5, layers=2, bidirectional=True), [9, 4, 1])
+    assert values(rows, "gradient", "h")[8] > 0
 
 
 def test_saturation_is_the_share_of_units_at_their_ends():

@@ -4,6 +4,7 @@ import copy
 import ctypes
 import itertools
 import math
+import pickle
 import re
 from contextlib import contextmanager
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -258,20 +259,35 @@ def test_weights_go_to_torch_nn_and_back(name):
     network = made(name, layers=2, bidirectional=True)
     module = network.to_torch()
     assert isinstance(module, STOCK[name])
-    x, n, _ = batch(network, [6, 6])
-    torch.testing.assert_close(network(x[:, :6], n)[0], module(x[:, :6])[0], rtol=0, atol=1e-12)
+    x, n, parts = batch(network, [6, 6])
+    found, expected = network(x[:, :6], n, as_state(parts)), module(x[:, :6], as_state(parts))
+    torch.testing.assert_close(
+        found, expected, rtol=0, atol=1e-12
+    )  # states too: the same order of layers, directions
     back = type(network).from_torch(module)
     for mine, theirs in zip(network.parameters(), back.parameters(), strict=True):
         assert torch.equal(mine, theirs)
+    assert module.training
+    assert back.training
+    assert not network.eval().to_torch().training
+    assert not type(network).from_torch(module.eval()).training
 
 
-def test_what_torch_nn_does_not_have_is_not_converted():
-    with pytest.raises(UnrolledError, match="use reset: after"):
-        GRU(3, 5).to_torch()
-    with pytest.raises(UnrolledError, match="cannot take the weights"):
-        RNN.from_torch(nn.RNN(3, 5, nonlinearity="relu"))
-    with pytest.raises(UnrolledError, match="cannot take the weights"):
-        LSTM.from_torch(nn.LSTM(3, 5, proj_size=2))
+@pytest.mark.parametrize(
+    ("convert", "says"),
+    [
+        (lambda: GRU(3, 5).to_torch(), "use reset: after"),
+        (lambda: GRU.from_torch(nn.GRU(3, 5), reset="before"), "use reset: after"),
+        (lambda: RNN(3, 5, phi="identity").to_torch(), "no counterpart"),
+        (lambda: RNN.from_torch(nn.RNN(3, 5, nonlinearity="relu")), "cannot take the weights"),
+        (lambda: LSTM.from_torch(nn.LSTM(3, 5, proj_size=2)), "cannot take the weights"),
+        (lambda: LSTM.from_torch(nn.GRU(3, 5)), "cannot take the weights"),
+        (lambda: MinGRU.from_torch(nn.GRU(3, 5)), "cannot take the weights"),
+    ],
+)
+def test_what_torch_nn_does_not_have_is_not_converted(convert, says):
+    with pytest.raises(UnrolledError, match=says):
+        convert()
 
 
 @each_engine
@@ -379,6 +395,137 @@ def test_nan_and_infinity_go_forward_and_back_as_in_the_equations(name, engine, 
 
 @each_engine
 @each_network
+def test_second_derivatives_are_refused_and_not_left_out(name, engine):
+    network = made(name)
+    x, n, _ = batch(network, [4, 2])
+    with scan.force(engine):
+        total = network(x, n)[0].sum()  # what comes from above is a constant
+        with pytest.raises(UnrolledError, match=r"first derivatives alone.*unrolled\.cells"):
+            torch.autograd.grad(total, x, create_graph=True)
+
+
+class Packed(nn.Module):
+    """`packed` of a network in the place of `forward`."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.of = network
+
+    def forward(self, *given):
+        return self.of.packed(*given)
+
+
+def scattered(x):
+    """The same numbers, each beside a NaN, with axes the other way round in memory."""
+    wide = torch.stack([x, torch.full_like(x, math.nan)], dim=-1)
+    return wide.transpose(0, -2).contiguous().transpose(0, -2)[..., 0]
+
+
+@each_engine
+@each_network
+def test_how_numbers_lie_in_memory_changes_nothing(name, engine):
+    network = made(name, layers=2, bidirectional=True)
+    plan = Plan.of(torch.tensor([6, 0, 4]), 6)
+    _, _, parts = batch(network, [6, 0, 4])
+    y = torch.randn(plan.N, network.d_in, dtype=torch.float64, requires_grad=True)
+    names, leaves = [name for name, _ in network.named_parameters()], [y, *parts, *network.parameters()]
+    above, found = torch.randn(plan.N, network.d_out, dtype=torch.float64), []
+    for lying in (scattered, torch.clone):
+        x, *others = map(lying, leaves)
+        state, weights = as_state(others[: len(parts)]), dict(zip(names, others[len(parts) :], strict=True))
+        with scan.force(engine):
+            outputs, end = functional_call(
+                Packed(network), {f"of.{k}": v for k, v in weights.items()}, (x, plan, state)
+            )
+            finals = list(end) if isinstance(end, tuple) else [end]
+            grads = torch.autograd.grad([outputs, *finals], leaves, [lying(each) for each in (above, *parts)])
+        found.append([outputs, *finals, *grads])
+    assert not scattered(above).is_contiguous()
+    assert_near(*found, 1e-12)
+
+
+@each_engine
+@each_network
+def test_what_is_frozen_changes_no_other_gradient(name, engine):
+    network = made(name, layers=2)
+    x, n, parts = batch(network, [5, 0, 3])
+    leaves = [x, *parts, *network.parameters()]
+
+    def loss():
+        outputs, state = network(x, n, as_state(parts))
+        return scalar(outputs, list(state) if isinstance(state, tuple) else [state])
+
+    with scan.force(engine):
+        whole = torch.autograd.grad(loss(), leaves)
+        for leaf, expected in zip(leaves, whole, strict=True):
+            for other in leaves:
+                other.requires_grad_(other is leaf)
+            (found,) = torch.autograd.grad(loss(), leaf)
+            assert torch.equal(found, expected)
+        leaf.requires_grad_(False)
+        assert not loss().requires_grad
+
+
+@each_engine
+@each_network
+def test_under_autocast_everything_is_in_32_bits(name, engine):
+    network = made(name, layers=2, bidirectional=True).float()
+    x, n, parts = batch(network, [5, 0, 3])
+    x, *parts = (each.detach().bfloat16() for each in (x, *parts))  # as a layer before would give them
+    found = []
+    for automatic in (True, False):
+        given = (x, parts) if automatic else (x.float(), [part.float() for part in parts])
+        with scan.force(engine), torch.autocast("cpu", torch.bfloat16, enabled=automatic):
+            outputs, state = network(given[0], n, as_state(given[1]))
+            finals = list(state) if isinstance(state, tuple) else [state]
+        gradients = torch.autograd.grad(outputs.square().sum(), list(network.parameters()))
+        found.append([outputs, *finals, *gradients])
+    for mixed, whole in zip(*found, strict=True):
+        assert mixed.dtype == torch.float32
+        assert torch.equal(mixed, whole)
+
+
+@each_network
+def test_a_copy_computes_the_same_and_is_its_own(name):
+    cls, own, _ = NETWORKS[name]
+    network = made(name, layers=2, bidirectional=True)
+    x, n, parts = batch(network, [5, 0, 3])
+    network.probes = []  # what a look leaves behind is in nobody's way
+    network(x, n, as_state(parts))[0].sum().backward()
+    loaded = cls(3, 5, layers=2, bidirectional=True, **own).double()
+    loaded.load_state_dict(network.state_dict())
+    for twin in (copy.deepcopy(network), pickle.loads(pickle.dumps(network)), loaded):
+        expected = network(x, n, as_state(parts))[0]
+        assert torch.equal(twin(x, n, as_state(parts))[0], expected)
+        with torch.no_grad():
+            twin.stack[1][1].b.add_(1)
+        assert not torch.allclose(twin(x, n, as_state(parts))[0], expected)
+        assert torch.equal(network(x, n, as_state(parts))[0], expected)
+
+
+@pytest.mark.parametrize("engine", [*ENGINES, "torch.nn"])
+@pytest.mark.parametrize(("B", "T"), [(0, 3), (2, 3), (2, 0)])
+@each_network
+def test_a_batch_without_a_single_step_hands_its_state_on(name, B, T, engine):
+    network = made(name, layers=2, bidirectional=True)
+    x = torch.randn(B, T, network.d_in, dtype=torch.float64, requires_grad=True)
+    shape = 4, B, network.d_h
+    parts = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for _ in range(1 + network.cell.cell)]
+    with scan.force(engine):
+        outputs, end = network(x, torch.zeros(B, dtype=torch.int64), as_state(parts))
+    finals = list(end) if isinstance(end, tuple) else [end]
+    assert outputs.shape == (B, T, network.d_out)
+    assert not outputs.any()
+    assert all(torch.equal(start, final) for start, final in zip(parts, finals, strict=True))
+    total = outputs.sum() + sum(final.sum() for final in finals)
+    of_x, *gradients = torch.autograd.grad(total, [x, *parts, *network.parameters()])
+    assert not of_x.any()
+    assert all((gradient == 1).all() for gradient in gradients[: len(parts)])
+    assert not any(gradient.any() for gradient in gradients[len(parts) :])
+
+
+@each_engine
+@each_network
 def test_nan_in_the_padding_is_never_read(name, engine):
     network = made(name, bidirectional=True)
     x, n, _ = batch(network, [4, 2, 0])
@@ -421,14 +568,6 @@ def test_the_number_of_threads_changes_no_bit(name, both):
         found.append((outputs, torch.autograd.grad(outputs.sin().sum(), state)[0]))
     torch.set_num_threads(before)
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
-
-
-@pytest.fixture
-def threads():
-    """Sets torch's number of threads, for the test alone."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -619,6 +758,19 @@ def test_without_a_kernel_the_lstm_runs_in_torch_nn_and_the_others_in_pytorch(mo
     torch.testing.assert_close(found, network(x, n)[0], rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("name", STOCK)
+def test_torch_nn_is_exact_at_any_mix_of_lengths(name, both):
+    network = made(name, layers=2, bidirectional=both)
+    x, n, _ = batch(network, [5, 0, 9, 1])
+    found = []
+    for engine in ("torch.nn", "pytorch"):
+        with scan.force(engine):
+            outputs, _ = network(x, n, need_state=False)
+        found.append([outputs, *torch.autograd.grad(outputs.sin().sum(), [x, *network.parameters()])])
+    assert_near(*found, 1e-12)
+
+
 def test_on_a_gpu_cudnn_serves_where_conventions_agree_and_nobody_looks_on():
     fake = scan.Like(torch.device("cuda"))
     assert LSTM(3, 4).engine(fake) == "torch.nn"
@@ -693,7 +845,20 @@ def test_the_forget_bias_can_be_chosen():
     assert direction.b.tolist() == [2.5] * 4 + [0.0] * 12
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_lengths_may_be_integers_of_any_size(dtype):
+    network = made("lstm", bidirectional=True)
+    x, n, parts = batch(network, [5, 0, 3, 1])
+    torch.testing.assert_close(network(x, n.to(dtype), tuple(parts)), network(x, n, tuple(parts)), rtol=0, atol=0)
+
+
 ZEROS = torch.zeros(2, 5, 3)
+
+
+def with_a_smaller_W_h():
+    network = LSTM(3, 4)
+    network.stack[0][0].W_h = nn.Parameter(torch.zeros(4, 4))
+    return network
 
 
 @pytest.mark.parametrize(
@@ -703,7 +868,12 @@ ZEROS = torch.zeros(2, 5, 3)
         (lambda: LSTM(3, 4, window=-1), "use 0 for full"),
         (lambda: GRU(3, 4, reset="both"), "before"),
         (lambda: RNN(3, 4, phi="relu"), "tanh or identity"),
+        (lambda: LSTM(3, 0), "at least 1"),
+        (lambda: GRU(3, 4, layers=0), "at least 1"),
         (lambda: LSTM(3, 4)(ZEROS, torch.tensor([5, 6])), "numbers from 0 to 5"),
+        (lambda: LSTM(3, 4)(ZEROS, torch.tensor([5.0, 4.0])), "whole numbers"),
+        (lambda: LSTM(3, 4)(ZEROS[0], torch.tensor([5])), r"\(5, 3\); one sequence is x\[None\]"),
+        (lambda: with_a_smaller_W_h()(ZEROS, torch.tensor([5, 5])), r"W_h \(16, 4\).*and \(4, 4\)"),
         (lambda: LSTM(3, 4)(ZEROS, torch.tensor([5])), "lengths of 2 sequences"),
         (lambda: LSTM(3, 4)(torch.zeros(2, 5, 2), torch.tensor([5, 5])), "d_in = 3"),
         (lambda: LSTM(3, 4)(ZEROS, torch.tensor([5, 5]), torch.zeros(1, 2, 4)), "state"),

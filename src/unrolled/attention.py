@@ -13,12 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from unrolled import kernel, scan
 from unrolled.packing import Plan
 from unrolled.products import Gradients, Vectors
-from unrolled.scan import Recurrence, Work
+from unrolled.scan import Recurrence, Work, once_differentiable
 
 
 def weights(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:

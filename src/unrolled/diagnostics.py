@@ -68,6 +68,8 @@ def look(network: Recurrent, tally: Tally) -> None:
 
 def _look(network: Recurrent, work: Work, where: tuple[int, str], tally: Tally) -> None:
     plan, H = work.plan, work.out.shape[1]
+    if not plan.N:
+        return
     distance = plan.read_at(not work.reversed).numpy(force=True)  # steps still to read
     for state, norms in (("h", work.norm_h), ("C", work.norm_C)):
         if norms is not None:
@@ -100,13 +102,10 @@ def _shares(gate: str, values: Tensor) -> dict[str, float]:
 
 
 def _products(gates: Tensor, r: Tensor, left: Tensor, H: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over units of the product of the gates (n, H) of the `left` (n,) steps still to read, per row.
-
-    A gate that is 0 counts as the smallest normal number, which has a logarithm.
-    """
-    logs = gates.new_zeros(int(r.max()) + 1, int(left.max()) + 2, H)
-    logs[r, left + 1] = gates.clamp(min=torch.finfo(gates.dtype).tiny).log()  # a place on: without the row's own gate
-    return logs.cumsum(1)[r, left].exp().mean(1).numpy(force=True).astype(float), left.numpy(force=True)
+    """Mean over units of the product of the gates (n, H) of the `left` (n,) steps still to read, per row."""
+    factors = gates.new_ones(int(r.max()) + 1, int(left.max()) + 2, H)
+    factors[r, left + 1] = gates  # a place on: without the row's own gate
+    return factors.cumprod(1)[r, left].mean(1).numpy(force=True).astype(float), left.numpy(force=True)
 
 
 def weights(network: Recurrent) -> Iterator[dict[str, Any]]:

@@ -65,6 +65,8 @@ class Recurrent(nn.Module):
         causal: bool = False,
     ):
         super().__init__()
+        if d_h < 1 or layers < 1:
+            raise UnrolledError(f"d_h: {d_h}, layers: {layers}: both must be at least 1")
         if init not in ("orthogonal", "glorot", "uniform"):
             raise UnrolledError(f"init: {init!r} is not known; use orthogonal, glorot or uniform")
         if window < 0:
@@ -81,6 +83,10 @@ class Recurrent(nn.Module):
         )
         for direction in self.each():
             self.initialise(direction)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what a look left behind, which cannot be copied and is no part of a network."""
+        return vars(self) | {"probes": None}
 
     @property
     def cell(self) -> scan.Recurrence:
@@ -128,7 +134,8 @@ class Recurrent(nn.Module):
             outputs (B, T, directions * d_h), 0 in the padding, and the state after each sequence's last step.
 
         Raises:
-            UnrolledError: lengths that do not fit x, or a state of another shape, type or device than it must have.
+            UnrolledError: x of other dimensions than three, or another width than d_in; lengths that do not fit x;
+                a state of another shape, type or device than it must have.
         """
         plan = self._plan(x, lengths)
         y, state = self.packed(pack(x, plan), plan, state, need_state=need_state)
@@ -154,7 +161,9 @@ class Recurrent(nn.Module):
             y, symbols = nn.functional.embedding(symbols, y), None
         starts = self._starts(state, y, plan)
         self.probes = None if self.probes is None else []
-        engine, ends = self.engine(y, free=state is None and not need_state), []
+        # torch.nn refuses a batch without a single step.
+        engine = self.engine(y, free=state is None and not need_state) if plan.N else "pytorch"
+        ends = []
         for depth, (directions, start) in enumerate(zip(self.by_layer(), starts, strict=True)):
             probe = None if self.probes is None else scan.Probe()
             if self.probes is not None and probe is not None:
@@ -175,9 +184,11 @@ class Recurrent(nn.Module):
         return scan.engine(self.cell, x, plain=plain, free=free)
 
     def _plan(self, x: Tensor, lengths: Tensor) -> Plan:
-        B, T, d = x.shape
-        if lengths.shape != (B,) or (B and not 0 <= int(lengths.min()) <= int(lengths.max()) <= T):
-            raise UnrolledError(f"lengths of {B} sequences padded to {T} must be {B} numbers from 0 to {T}")
+        if x.ndim != 3:
+            raise UnrolledError(f"x must be padded, (B, T, d_in), but is {tuple(x.shape)}; one sequence is x[None]")
+        (B, T, d), whole = x.shape, not lengths.is_floating_point()
+        if not whole or lengths.shape != (B,) or (B and not 0 <= int(lengths.min()) <= int(lengths.max()) <= T):
+            raise UnrolledError(f"lengths of {B} sequences padded to {T} must be {B} whole numbers from 0 to {T}")
         if d != self.d_in:
             raise UnrolledError(f"x is {d} wide, but these layers were made for d_in = {self.d_in}")
         return Plan.of(lengths.to(x.device), T)
@@ -222,7 +233,9 @@ class Recurrent(nn.Module):
 
     @classmethod
     def from_torch(cls, module: nn.RNNBase, **settings: Any) -> Self:
-        """The same network with the weights of a torch.nn one; what torch.nn's two biases add is one bias here.
+        """The same network with the weights of a torch.nn one, in training or not as that is.
+
+        What torch.nn's two biases add is one bias here.
 
         Raises:
             UnrolledError: a network whose equations have no counterpart here.
@@ -244,10 +257,10 @@ class Recurrent(nn.Module):
                 weights = stock.from_torch(made.cell, {name: given.get(name + suffix) for name in stock.NAMES})
                 for mine, theirs in zip(made.arrange(direction), weights, strict=True):
                     mine.copy_(theirs)
-        return made
+        return made.train(module.training)
 
     def to_torch(self) -> nn.RNNBase:
-        """The torch.nn network (batch_first) of the same function.
+        """The torch.nn network (batch_first) of the same function, in training or not as this one is.
 
         Raises:
             UnrolledError: a recurrence that torch.nn does not have, such as the lecture's GRU.
@@ -260,7 +273,7 @@ class Recurrent(nn.Module):
             for name, weights in stock.to_torch(self.cell, self.arrange(direction)).items()
         }
         made.load_state_dict(given)
-        return made
+        return made.train(self.training)
 
 
 def _start(name: str, init: str) -> Any:

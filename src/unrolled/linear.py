@@ -2,10 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from unrolled.packing import Plan
-from unrolled.scan import MINIMAL, Probe, Work, stepping
+from unrolled.scan import MINIMAL, Probe, Work, once_differentiable, stepping
 
 
 class _Linear(torch.autograd.Function):

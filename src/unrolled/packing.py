@@ -25,7 +25,7 @@ class Plan:
     @classmethod
     def of(cls, lengths: Tensor, T: int) -> "Plan":
         """Plan a batch of sequences of these lengths (B,), 0 to T."""
-        sorted_, order = torch.sort(lengths, descending=True, stable=True)
+        sorted_, order = torch.sort(lengths.long(), descending=True, stable=True)  # bytes would index as a mask
         steps = int(sorted_[0]) if len(sorted_) else 0
         t, r = (torch.arange(steps, device=lengths.device)[:, None] < sorted_).nonzero(as_tuple=True)
         active = torch.bincount(t, minlength=steps)

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from unrolled import kernel, stepwise
+from unrolled.errors import UnrolledError
 from unrolled.packing import Plan
 from unrolled.products import Gradients, Symbols, Vectors
 from unrolled.shares import Share, cut, merge, side_by_side
@@ -203,6 +203,25 @@ def _inputs(
     return Symbols(share.of(symbols), x, W_x, b)
 
 
+def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """A walk back, which has no walk back of its own: asked for second derivatives, it raises UnrolledError.
+
+    torch's decorator of this name refuses them where what comes from above depends on weights; where that is a
+    constant, as below a sum of outputs, it leaves out without a word what they owe to the recurrence.
+    """
+
+    @functools.wraps(backward)
+    def checked(ctx: Any, *above: Any) -> Any:
+        if torch.is_grad_enabled():  # by create_graph alone
+            raise UnrolledError(
+                "recurrent layers have first derivatives alone: leave out `create_graph=True`, or go step by step "
+                "with unrolled.cells, which autograd differentiates as often as it is asked"
+            )
+        return backward(ctx, *above)
+
+    return checked
+
+
 class _Layer(torch.autograd.Function):
     """One layer in one or two directions: x (N, d_in) -> h (N, D * H), final h (D, B, H), final C (D, B, H)."""
 
@@ -324,7 +343,18 @@ def layer(
 
     Returns:
         h (N, D * H), packed; final h (D, B, H); final C (D, B, H) or None.
+
+    Raises:
+        UnrolledError: weights of other shapes, beyond which the kernel would read.
     """
+    H = h0.shape[2]
+    rows = (cell.columns - cell.inputs) * H
+    for W_x, W_h, b, *_ in weights:
+        if (len(W_x), *W_h.shape, len(b)) != (rows, cell.recurrent * H, H, rows):
+            raise UnrolledError(
+                f"with d_h = {H} this recurrence has {rows} rows of W_x and b, and W_h {(cell.recurrent * H, H)}; it "
+                f"was given {len(W_x)}, {len(b)} and {tuple(W_h.shape)}: make the network anew with its own d_h"
+            )
     flat = [w for group in weights for w in group]
     result: tuple[Tensor, Tensor, Tensor | None]
     result = _Layer.apply(cell, plan, window, probe, decay, symbols, x, h0, C0, *flat)  # type: ignore[no-untyped-call]

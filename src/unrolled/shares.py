@@ -78,9 +78,17 @@ def side_by_side(task: Callable[[Item], Result], items: Sequence[Item], *, threa
     return list(_pool(threads).map(alone, items))
 
 
-@functools.cache
+_starting = threading.Lock()  # of one pool at a time: each changes torch's number of threads while it starts
+
+
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads each of which counts as the only one."""
+    """Threads each of which counts as the only one; the same for whoever asks."""
+    with _starting:
+        return _started(threads)
+
+
+@functools.cache
+def _started(threads: int) -> ThreadPoolExecutor:
     together = threading.Barrier(threads)
 
     def start() -> None:
@@ -94,4 +102,9 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return pool
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
+def _forget() -> None:
+    _started.cache_clear()  # threads do not survive a fork
+    _starting.release()
+
+
+os.register_at_fork(before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_forget)

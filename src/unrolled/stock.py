@@ -4,6 +4,7 @@ torch.nn orders the gates differently, keeps two biases and has only the GRU who
 """
 
 import functools
+import threading
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -91,7 +92,7 @@ def _packed(
     D, _, d_h = h0.shape
     b = len(plan.ends)  # sequences that are not empty
     start = (h0[:, :b].contiguous(), C0[:, :b].contiguous()) if C0 is not None else h0[:, :b].contiguous()
-    template = _template(cell, x.shape[1], d_h, D)
+    template = _template(cell, x.shape[1], d_h, D, threading.get_ident())
     packed, end = functional_call(template, named, (PackedSequence(x, plan.first.diff().cpu()), start))
     h, C = end if C0 is not None else (end, None)
     h = torch.cat([h, h0[:, b:]], 1)
@@ -102,7 +103,7 @@ def _padded(
     cell: Recurrence, plan: Plan, x: Tensor, h0: Tensor, C0: Tensor | None, named: dict[str, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Right-padding gives exact outputs at true positions of sequences that all begin at 0."""
-    template = _template(cell, x.shape[1], h0.shape[2], 1)
+    template = _template(cell, x.shape[1], h0.shape[2], 1, threading.get_ident())
     outputs = []
     for d in range(len(h0)):
         own = {name: named[name + suffix(0, d)] for name in NAMES}
@@ -114,7 +115,8 @@ def _padded(
 
 
 @functools.cache
-def _template(cell: Recurrence, d_in: int, d_h: int, directions: int) -> nn.RNNBase:
+def _template(cell: Recurrence, d_in: int, d_h: int, directions: int, thread: int) -> nn.RNNBase:
+    """A module without weights, each thread's own: `functional_call` puts the weights into it while it runs."""
     with torch.device("meta"):
         return module(cell, d_in, d_h, 1, directions)
 
