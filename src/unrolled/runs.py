@@ -80,10 +80,15 @@ def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
     Sequences beyond the card's `max_length` are shortened (`table.shorten`) and counted.
 
     Raises:
-        UnrolledError: the folds belong to another table, the training part holds nothing to tell apart, or validation
-            or test no label at all.
+        UnrolledError: the sequences are not of the card's `alphabet`, the folds belong to another table, the training
+            part holds nothing to tell apart, or validation or test no label at all.
     """
     sequences, placed = tables.read(table), read_parquet(folds)
+    kind = inputs.of(card)
+    try:
+        kind.check(sequences["sequence"], [repr(name) for name in sequences["id"]])
+    except UnrolledError as error:
+        raise UnrolledError(f"{table}: {error}") from None
     lost = sequences["id"][~sequences["id"].isin(placed["id"])]
     if len(lost):
         raise UnrolledError(f"{folds}: sequence '{lost.iloc[0]}' of {table} is in no fold; build the split again")
@@ -94,7 +99,7 @@ def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
         raise UnrolledError(f"{folds}: there is no fold {fold}; there are 0 to {k - 1}")
     task = of(card)
     classes = task.classes(frame["target"])
-    kind, longest = inputs.of(card), card.get("max_length") or sys.maxsize
+    longest = card.get("max_length") or sys.maxsize
     n_shortened = int((frame["sequence"].map(len) > longest).sum())
     shorten = partial(tables.shorten, max_length=longest, kept=card.get("kept", kind.kept))
     part_of = np.select([frame["fold"] == fold, frame["fold"] == (fold + 1) % k], ["test", "validation"], "train")
