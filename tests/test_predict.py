@@ -10,6 +10,7 @@ import pytest
 
 from test_train import ROOT, buried, composition, trained, write_material
 from unrolled import questions
+from unrolled import table as tables
 from unrolled.errors import UnrolledError
 from unrolled.predict import predict
 from unrolled.simulate import simulate
@@ -147,6 +148,23 @@ def test_a_run_on_nucleotides_refuses_proteins(tmp_path, alphabet):
         asked(run, fasta)
     write_fasta(fasta, {"gene": "ACGTACGGTTAN"})
     assert len(asked(run, fasta)[0]) == 1
+
+
+def test_likeness_to_other_sequences_than_it_was_trained_on_is_not_told(plain, tmp_path):
+    """As many of them, under the same ids, in the same folds: only the letters are others."""
+    import shutil
+
+    place = Path(shutil.copytree(plain.parent, tmp_path / "place"))
+    record = place / "run" / "run.json"
+    record.write_text(record.read_text().replace(str(plain.parent), str(place)))
+    fasta = write_fasta(tmp_path / "new.fasta", {"a": "MKVLAA"})
+    assert "nearest" in asked(place / "run", fasta)[0]
+    table = tables.read(place / "table.parquet")
+    write = table.assign(sequence=table["sequence"].str[::-1])
+    tables.write(place / "table.parquet", write)
+    answers, said = asked(place / "run", fasta)
+    assert "nearest" not in answers
+    assert "or others than they were, so likeness to them is not checked" in said[0]
 
 
 def test_a_run_that_was_moved_answers_and_says_what_it_cannot_check(plain, tmp_path):

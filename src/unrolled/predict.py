@@ -21,6 +21,8 @@ from unrolled.questions import Sequences
 from unrolled.recipe import Training
 from unrolled.tasks import named
 
+GONE = "not where they were, or others than they were"
+
 Say = Callable[[str], None]
 
 
@@ -98,13 +100,13 @@ def predict(run: Path, file: Path, out: Path, *, threads: int = 1, say: Say) -> 
 
     Raises:
         UnrolledError: no trained network in `run`, sequences of another kind, letters or variables that it does not
-            have, no records; nothing is written then.
+            have, no records; nothing is written then. A FASTA file is checked whole before the first answer.
     """
     torch.set_num_threads(threads)
     predictor = Predictor.load(run)
     asked = questions.of(file, predictor.card, predictor.reading, predictor.record["classes"])
     if predictor.known is None and isinstance(asked, questions.Records):
-        say(f"warning: {run}: its training sequences are not where they were, so likeness to them is not checked")
+        say(f"warning: {run}: its training sequences are {GONE}, so likeness to them is not checked")
     done = 0
     with atomic(out) as tmp, tmp.open("w", newline="", encoding="utf-8") as stream:
         writer: csv.DictWriter[str] | None = None
@@ -122,7 +124,7 @@ def predict(run: Path, file: Path, out: Path, *, threads: int = 1, say: Say) -> 
 
 
 def _trained_on(record: dict[str, Any]) -> runs.Part | None:
-    """Its training sequences, or None if table and folds are gone or others than they were."""
+    """Its training part, or None if table and folds are gone or give another one than it had."""
     paths = record["config"].get("paths", {})
     try:
         material = runs.load(
@@ -131,4 +133,4 @@ def _trained_on(record: dict[str, Any]) -> runs.Part | None:
     except (KeyError, OSError, UnrolledError):
         return None
     part = material.parts["train"]
-    return part if len(part) == record["n_train"] else None
+    return part if part.fingerprint == record.get("trained_on") else None

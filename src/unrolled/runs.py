@@ -1,5 +1,6 @@
 """What every run shares, network or baseline: the parts it may see, and the files it hands over."""
 
+import hashlib
 import platform
 import resource
 import subprocess
@@ -36,6 +37,13 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of ids, sequences and targets, in whatever order they come."""
+        texts = (one if isinstance(one, str) else one.fingerprint.hex() for one in self.sequences)
+        lines = sorted(map(repr, zip(self.ids, texts, self.targets, strict=True)))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -157,6 +165,7 @@ def write_record(path: Path, *, material: Material, config: dict[str, Any], **fa
     record |= {"scale": asdict(material.scale)} if material.scale else {}
     record |= {"reading": material.reading.facts} if material.reading and material.reading.facts else {}
     record |= {"longest": material.longest} if material.longest else {}
+    record |= {"trained_on": material.parts["train"].fingerprint}
     record |= {"task": material.task, "classes": material.classes, "peak_memory_mb": peak_memory()}
     record |= counts | {"n_shortened": material.n_shortened} | facts
     write_json(path, record | {"versions": versions(), "commit": commit(), "config": config})
