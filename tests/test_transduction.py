@@ -99,6 +99,23 @@ def test_letters_and_lengths_never_seen_are_answered(run, tmp_path):
     assert answers["prediction"].str.len().max() <= longest
 
 
+def test_answers_that_are_cut_are_counted(run, tmp_path):
+    """A run whose answers may have two symbols, and the same where they end by themselves or at their own limit."""
+    import shutil
+
+    place = Path(shutil.copytree(run, tmp_path / "run"))
+    record = json.loads((place / "run.json").read_text())
+    letters = tables.read(run.parent / "table.parquet").set_index("id")["sequence"]
+    fasta = write_fasta(tmp_path / "new.fasta", dict(letters.head(20)))
+    for longest in (2, record["longest"]):
+        (place / "run.json").write_text(json.dumps(record | {"longest": longest}))
+        answers, said = asked(place, fasta)
+        cut = int((answers["prediction"].str.len() == longest).sum())
+        told = f"warning: {cut} of 20 answers came to {longest} symbols, twice the longest training target"
+        assert [line for line in said if "came to" in line] == ([f"{told}, and were ended there"] if cut else [])
+        assert cut > 0 or longest > 2
+
+
 def test_a_run_of_another_task_generates_nothing(run, tmp_path):
     with pytest.raises(UnrolledError, match="was trained for transduction: only a run of a `generation` task"):
         generate(run, Wish(n=1), tmp_path / "new.fasta", say=print)

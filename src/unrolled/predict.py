@@ -96,7 +96,8 @@ def predict(run: Path, file: Path, out: Path, *, threads: int = 1, say: Say) -> 
     id of the training sequence that MMseqs2 finds most like it, empty if it finds none: an answer for such a sequence
     is a guess about unknown land, and a warning counts them. Of series `far` is the share of their readings that lie
     far from what was measured in training, and a warning names variables whose mean is another one. Before an
-    answer that a spreadsheet would compute stands an apostrophe.
+    answer that a spreadsheet would compute stands an apostrophe. A warning counts the answers of an encoder-decoder
+    that came to twice the longest training target, after which nothing but the end may follow.
 
     Raises:
         UnrolledError: no trained network in `run`, sequences of another kind, letters or variables that it does not
@@ -107,7 +108,7 @@ def predict(run: Path, file: Path, out: Path, *, threads: int = 1, say: Say) -> 
     asked = questions.of(file, predictor.card, predictor.reading, predictor.record["classes"])
     if predictor.known is None and isinstance(asked, questions.Records):
         say(f"warning: {run}: its training sequences are {GONE}, so likeness to them is not checked")
-    done = 0
+    longest, done, cut = predictor.record.get("longest"), 0, 0
     with atomic(out) as tmp, tmp.open("w", newline="", encoding="utf-8") as stream:
         writer: csv.DictWriter[str] | None = None
         for chunk in asked.chunks():
@@ -118,7 +119,11 @@ def predict(run: Path, file: Path, out: Path, *, threads: int = 1, say: Say) -> 
                 writer.writeheader()
             writer.writerows({name: text(cell) for name, cell in row.items()} for row in rows)
             done += len(chunk)
+            cut += sum(len(row.get("prediction", "")) == longest for row in rows)
             say(f"{done:,} sequences")
+    if cut:
+        limit = f"{longest:,} symbols, twice the longest training target"
+        say(f"warning: {cut:,} of {done:,} answers came to {limit}, and were ended there")
     for warning in asked.warnings():
         say(f"warning: {warning}")
 
