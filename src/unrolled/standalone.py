@@ -202,6 +202,9 @@ def predict(run: Path, file: Path, out: Path, threads: int) -> None:
 def generate(run: Path, out: Path, report: Path | None, **wished: Any) -> None:
     """Draw new sequences from a trained network, and say how they compare with what it was trained on.
 
+    The header of each names the training sequence that MMseqs2 finds most like it, and their identity; where it names
+    none nothing in training was alike.
+
     \b
     Example:
       unrolled generate --run results/generation/runs/nrc_generation/random/lstm/fold0-seed0 --out new.fasta
