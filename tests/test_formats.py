@@ -265,6 +265,15 @@ def test_targets_of_another_kind_are_refused_with_their_ids(file):
     assert "targets that look like nucleotides, not like protein (1 in all):\n  'P2' (" in said
 
 
+def test_what_names_say_is_no_label_is_left_out_and_listed(file):
+    path = file("x.csv", "acc,seq,label\na,MK,2.5\nb,ML,-1\nc,MV,\nd,MI,7\n")
+    table, excluded = read(CSV | {"task": "regression", "names": {-1: None, "": None}}, "demo", [path])
+    assert table["target"].tolist() == ["2.5", "7"]
+    assert rows(excluded) == [("b", "no label", "x.csv:3"), ("c", "no label", "x.csv:4")]
+    none = {"2.5": None, "-1": None, "": None, "7": None}
+    assert "no sequence has a label" in refusal(CSV | {"names": none}, path)
+
+
 def test_multilabel_targets_are_sorted_and_joined(file):
     path = file("x.csv", "acc,seq,label\nP1,MK,Nucleus; Golgi;Golgi\nP2,MK,Golgi\n")
     table, _ = read(CSV | {"task": "multilabel", "separator": ";"}, "demo", [path])
