@@ -12,6 +12,7 @@ from unrolled import checkpoints, inputs, questions, runs, train
 from unrolled import table as tables
 from unrolled.answers import Decoded
 from unrolled.batching import Encoded, following, loader
+from unrolled.decoder import EncoderDecoder
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate, read_run
 from unrolled.files import atomic
@@ -58,6 +59,13 @@ class Predictor:
         found: dict[str, Any] = self.record["config"]["data"]
         return found
 
+    def follow(self, beam: int) -> None:
+        """Search with so many hypotheses from now on. Raises UnrolledError for a network that does not search."""
+        network = self.training.network
+        if not isinstance(network, EncoderDecoder):
+            raise UnrolledError(f"a beam is of encoder-decoders, and this run was trained for {self.record['task']}")
+        network.beam = beam
+
     def rows(self, sequences: Sequences) -> Iterator[dict[str, Any]]:
         """One row a sequence: id, length, the answer, and the probabilities or the number it comes from."""
         task, classes = named(self.record["task"]), self.record["classes"]
@@ -89,7 +97,7 @@ class Predictor:
         return {"prediction": "|".join(chosen)} | said
 
 
-def predict(run: Path, file: Path, out: Path, *, threads: int = 1, say: Say) -> None:
+def predict(run: Path, file: Path, out: Path, *, beam: int | None = None, threads: int = 1, say: Say) -> None:
     """Write a CSV file with a row for each sequence of a file, in its order, whatever its size.
 
     The file is FASTA or, for a run on numeric series, laid out as its data card says. The column `nearest` holds the
@@ -97,14 +105,18 @@ def predict(run: Path, file: Path, out: Path, *, threads: int = 1, say: Say) -> 
     is a guess about unknown land, and a warning counts them. Of series `far` is the share of their readings that lie
     far from what was measured in training, and a warning names variables whose mean is another one. Before an
     answer that a spreadsheet would compute stands an apostrophe. A warning counts the answers of an encoder-decoder
-    that came to twice the longest training target, after which nothing but the end may follow.
+    that came to twice the longest training target, after which nothing but the end may follow; `beam` is how many
+    hypotheses its search follows, by default as many as in its model card.
 
     Raises:
         UnrolledError: no trained network in `run`, sequences of another kind, letters or variables that it does not
-            have, no records; nothing is written then. A FASTA file is checked whole before the first answer.
+            have, no records, a beam for another network; nothing is written then. A FASTA file is checked whole
+            before the first answer.
     """
     torch.set_num_threads(threads)
     predictor = Predictor.load(run)
+    if beam:
+        predictor.follow(beam)
     asked = questions.of(file, predictor.card, predictor.reading, predictor.record["classes"])
     if predictor.known is None and isinstance(asked, questions.Records):
         say(f"warning: {run}: its training sequences are {GONE}, so likeness to them is not checked")

@@ -166,9 +166,14 @@ def split(fasta: Path, labels: Path | None, minutes: float, out: Path, **asked: 
 @click.command()
 @click.option("--run", required=True, type=FOLDER, help="Folder of a trained run: results/<experiment>/runs/...")
 @click.option("--out", required=True, type=FILE, help="CSV file to write.")
+@click.option(
+    "--beam",
+    type=click.IntRange(1),
+    help="Encoder-decoders: hypotheses that the search follows.  [default: as in the run's card]",
+)
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 @click.argument("file", type=FILE)
-def predict(run: Path, file: Path, out: Path, threads: int) -> None:
+def predict(run: Path, file: Path, out: Path, beam: int | None, threads: int) -> None:
     """Ask a trained network about anybody's FASTA file; .gz, pipes and - (standard input) are fine.
 
     A run on numeric series reads a FILE laid out as its data card says, with or without targets.
@@ -182,7 +187,7 @@ def predict(run: Path, file: Path, out: Path, threads: int) -> None:
     """
     from unrolled.deferred import import_lean
 
-    import_lean("unrolled.predict").predict(run, file, out, threads=threads, say=say)
+    import_lean("unrolled.predict").predict(run, file, out, beam=beam, threads=threads, say=say)
 
 
 @click.command()
