@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.alphabet import ALPHABETS, DNA, PROTEIN, RNA, Alphabet, AlphabetError
+from unrolled.alphabet import ALPHABETS, DNA, PROTEIN, RNA, Alphabet, AlphabetError, look
+from unrolled.errors import UnrolledError
 
 EVERY = pytest.mark.parametrize("alphabet", ALPHABETS.values(), ids=ALPHABETS)
 
@@ -57,6 +58,50 @@ def test_illegal_letters_are_named_with_their_position(alphabet: Alphabet, lette
     with pytest.raises(AlphabetError, match=r"at position 4 is not in the (protein|dna|rna) alphabet") as error:
         alphabet.encode(f"ACG{letter}A")
     assert repr(letter) in str(error.value)
+
+
+PEPTIDE = "MKVSGTDRHWANKVSGTD"  # each of its letters is a nucleotide's, too
+GENE = "ATGGCGTACGTTAGCNNGCATCGATTACGGATCCGATTAGCTAACGTAGC"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (PEPTIDE, "proteins"),
+        ("MKTAYIAKQRQISFVKSHFSRQ", "proteins"),
+        (GENE, "nucleotides"),
+        (GENE.replace("T", "U"), "nucleotides"),
+        (GENE + "RYSWK", "nucleotides"),  # 91 % are no ambiguity codes
+        (GENE[:40], None),  # might be a peptide
+        (PEPTIDE[:9], None),  # might be a motif
+        ("GA" * 40 + "TC", None),  # silk
+        ("ACGTNARYSW" * 6, None),  # a consensus
+        ("RYSWKMRY*-", None),  # neither
+        ("", None),
+    ],
+)
+def test_letters_look_like_proteins_or_nucleotides_where_they_tell(text: str, kind: str | None):
+    assert look(text) == kind
+
+
+def test_short_sequences_are_looked_at_together():
+    primers = [GENE[n : n + 20] for n in range(5)]
+    assert not any(map(PROTEIN.stranger, primers))
+    assert PROTEIN.strangers(primers) == [True] * 5
+    assert DNA.strangers(primers) == [False] * 5
+    assert DNA.strangers([PEPTIDE[:6]] * 3) == [True] * 3
+    assert DNA.strangers([GENE, PEPTIDE, GENE]) == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "own", "other", "kind"),
+    [(DNA, GENE, PEPTIDE, "proteins"), (RNA, "ACGU", PEPTIDE, "proteins"), (PROTEIN, PEPTIDE, GENE, "nucleotides")],
+)
+def test_sequences_of_the_other_kind_are_refused_by_name(alphabet, own: str, other: str, kind: str):
+    alphabet.check([own, own], ["one", "two"])
+    told = rf"look like {kind}, not like {alphabet.name} \(1 in all\):\n  two\nCorrect the data card's `alphabet`"
+    with pytest.raises(UnrolledError, match=told):
+        alphabet.check([own, other, own], ["one", "two", "three"])
 
 
 def test_nothing_is_illegal_in_nothing():

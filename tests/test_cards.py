@@ -281,6 +281,7 @@ def test_broken_yaml_names_the_line(deck):
         ({"split": ["nucleotides"]}, "computes identity by 'needle-nt', which is not for protein"),
         ({"seed": []}, r"matrix\.seed"),
         ({"seed": [0, 0]}, r"matrix\.seed"),
+        ({"fold": ["0"]}, r"fold\.0: '0' is not of type 'integer'; inside a mapping --config reads numbers as text"),
         ({"folds": [0]}, "unknown key 'folds' in matrix; did you mean 'fold'"),
     ],
 )

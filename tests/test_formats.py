@@ -235,6 +235,45 @@ def test_rna_is_spelled_with_u_and_dna_with_t(file):
     assert read(FASTA | {"alphabet": "dna"}, "demo", [file("x.fa", text)])[0]["sequence"].item() == "ACGTT"
 
 
+GENE, CHAIN = "ATGGCGTACGTTAGCATGCATCGATTACGGATCCGATTAGCTAACGTAGC", "MKTAYIAKQRQISFVKSHFSRQ"
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "own", "other", "kind", "in_fasta"),
+    [
+        ("dna", GENE, CHAIN, "proteins", "letter 'I' of 'P2' is not in the dna alphabet; the sequence looks"),
+        ("protein", CHAIN, GENE, "nucleotides", "sequences that look like nucleotides, not like protein (1 in all)"),
+    ],
+)
+def test_sequences_of_another_kind_are_refused_with_their_ids(file, alphabet, own, other, kind, in_fasta):
+    rows = f"acc,seq,label\nP1,{own},A\nP2,{other},B\n"
+    said = refusal(CSV | {"alphabet": alphabet}, file("x.csv", rows))
+    assert f"sequences that look like {kind}, not like {alphabet} (1 in all)" in said
+    assert "'P2' (" in said
+    assert "x.csv:3" in said
+    said = refusal(FASTA | {"alphabet": alphabet}, file("x.fa", f">P1|label=A\n{own}\n>P2|label=B\n{other}\n"))
+    assert in_fasta in said
+    assert "'P2'" in said
+    assert "'P1'" not in said
+    assert "x.fa:" in said
+
+
+def test_targets_of_another_kind_are_refused_with_their_ids(file):
+    card = CSV | {"task": "transduction", "alphabet": "dna", "target_alphabet": "protein"}
+    rows = f"acc,seq,label\nP1,{GENE},{CHAIN}\nP2,{GENE},{GENE}\n"
+    said = refusal(card, file("x.csv", rows))
+    assert "targets that look like nucleotides, not like protein (1 in all):\n  'P2' (" in said
+
+
+def test_what_names_say_is_no_label_is_left_out_and_listed(file):
+    path = file("x.csv", "acc,seq,label\na,MK,2.5\nb,ML,-1\nc,MV,\nd,MI,7\n")
+    table, excluded = read(CSV | {"task": "regression", "names": {-1: None, "": None}}, "demo", [path])
+    assert table["target"].tolist() == ["2.5", "7"]
+    assert rows(excluded) == [("b", "no label", "x.csv:3"), ("c", "no label", "x.csv:4")]
+    none = {"2.5": None, "-1": None, "": None, "7": None}
+    assert "no sequence has a label" in refusal(CSV | {"names": none}, path)
+
+
 def test_multilabel_targets_are_sorted_and_joined(file):
     path = file("x.csv", "acc,seq,label\nP1,MK,Nucleus; Golgi;Golgi\nP2,MK,Golgi\n")
     table, _ = read(CSV | {"task": "multilabel", "separator": ";"}, "demo", [path])

@@ -15,7 +15,9 @@ from unrolled.baselines import Markov
 from unrolled.batching import following as shifted
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
-from unrolled.generate import Wish, divergence, draw, following, generate, judge, sequences
+from unrolled.fasta import read_fasta
+from unrolled.generate import Wish, divergence, draw, following, generate, judge, nearest, sequences
+from unrolled.headers import identifier
 from unrolled.models import Network
 from unrolled.predict import predict
 from unrolled.simulate import simulate
@@ -70,11 +72,11 @@ def test_draws_follow_the_distribution_and_the_wish():
 
 def test_sequences_begin_with_the_prefix_end_somewhere_and_come_again_from_their_seed():
     network = a_network("lstm")
-    wish = Wish(n=30, prefix="MKV", longest=40)
+    wish, lower = (Wish(n=30, prefix=prefix, longest=40) for prefix in ("MKV", "mkv"))
     drawn = list(sequences(network, PROTEIN, wish))
     assert all(letters.startswith("MKV") and len(letters) <= 40 and "X" not in letters for letters, _ in drawn)
     assert all(ended or len(letters) == 40 for letters, ended in drawn)
-    assert drawn == list(sequences(network, PROTEIN, wish))
+    assert drawn == list(sequences(network, PROTEIN, wish)) == list(sequences(network, PROTEIN, lower))
     assert drawn != list(sequences(network, PROTEIN, Wish(n=30, prefix="MKV", longest=40, seed=1)))
     assert all(letters for letters, _ in sequences(network, PROTEIN, Wish(n=300)))
 
@@ -120,6 +122,45 @@ def test_generated_sequences_are_written_and_judged(run, tmp_path):
     assert "40 sequences" in said[-1]
 
 
+def test_the_header_of_a_generated_sequence_names_the_training_sequence_most_like_it(run, tmp_path, monkeypatch):
+    """What is drawn here: a training sequence with three letters exchanged, and letters that are like none."""
+    folds = pd.read_parquet(run.parent / "folds.parquet").set_index("id")["fold"]
+    table = pd.read_parquet(run.parent / "table.parquet").set_index("id")["sequence"]
+    name = folds.index[folds > 1][0]
+    changed = [("C" if x == "W" else "W") if at in (20, 30, 40) else x for at, x in enumerate(table[name])]
+    drawn = [("".join(changed), True), ("WC" * 30, True)]
+    monkeypatch.setattr("unrolled.generate.sequences", lambda *_: iter(drawn))
+    generate(run, Wish(n=2), tmp_path / "new.fasta", report=tmp_path / "new.json", say=lambda _: None)
+    alike, novel = (tmp_path / "new.fasta").read_text().split(">")[1:]
+    header, letters = alike.splitlines()
+    assert (identifier(header), letters) == ("generated1", drawn[0][0])
+    named, identity = (part.split("=")[1] for part in header.split()[1:])
+    assert named == name
+    assert 0.5 < float(identity) < 1
+    assert novel.splitlines()[0] == "generated2"
+    assert json.loads((tmp_path / "new.json").read_text())["max_identity"] == pytest.approx(float(identity), abs=6e-4)
+    assert read_fasta(tmp_path / "new.fasta")["id"].tolist() == ["generated1", "generated2"]
+
+
+def test_without_mmseqs_nothing_is_drawn(run, tmp_path, monkeypatch):
+    def missing():
+        raise UnrolledError("MMseqs2 was not found")
+
+    monkeypatch.setattr("unrolled.homology.mmseqs", missing)
+    monkeypatch.setattr("unrolled.generate.sequences", lambda *_: pytest.fail("drawn"))
+    with pytest.raises(UnrolledError, match="MMseqs2 was not found"):
+        generate(run, Wish(n=2), tmp_path / "new.fasta", say=print)
+
+
+def test_a_nucleotide_sequence_is_as_novel_as_the_nearer_of_its_strands():
+    rng = np.random.default_rng(0)
+    known = ["".join(rng.choice(list("ACGT"), 120)) for _ in range(3)]
+    turned = known[1].translate(str.maketrans("ACGT", "TGCA"))[::-1]
+    near = nearest([turned], known, DNA)
+    assert near.rows.tolist() == [1]
+    assert near.identity.tolist() == [1]
+
+
 def test_only_a_generation_task_generates(tmp_path):
     write_material(tmp_path, simulate(n=60, families=20, seed=0))
     run = trained(tmp_path, tmp_path / "run", "train.max_epochs=1")
@@ -129,7 +170,8 @@ def test_only_a_generation_task_generates(tmp_path):
 
 def test_copies_and_relatives_of_training_are_found():
     known = simulate(n=60, families=20, seed=0)["sequence"].tolist()
-    found = judge([*known[:5], known[0]], known, PROTEIN)
+    new = [*known[:5], known[0]]
+    found = judge(new, known, PROTEIN, nearest(new, known, PROTEIN))
     assert (found["n"], found["distinct"], found["copies"], found["alike"]) == (6, 5, 5, 6)
     assert found["max_identity"] == found["median_identity"] == 1
 

@@ -123,7 +123,10 @@ def test_difference_turns_round() -> None:
 
 @pytest.mark.parametrize(
     ("name", "written"),
-    [("macro_f1", "macro-F1"), ("mcc", "MCC"), ("balanced_accuracy", "balanced accuracy"), ("log_loss", "log loss")],
+    [
+        *[("macro_f1", "macro-F1"), ("mcc", "MCC"), ("balanced_accuracy", "balanced accuracy")],
+        *[("log_loss", "log loss"), ("rmse", "RMSE"), ("r2", "R2"), ("spearman", "Spearman")],
+    ],
 )
 def test_label(name: str, written: str) -> None:
     assert wording.label(name) == written

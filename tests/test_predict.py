@@ -2,6 +2,7 @@
 
 import gzip
 from pathlib import Path
+from string import ascii_uppercase
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 
 from test_train import ROOT, buried, composition, trained, write_material
 from unrolled import questions
+from unrolled import table as tables
 from unrolled.errors import UnrolledError
 from unrolled.predict import predict
 from unrolled.simulate import simulate
@@ -106,11 +108,12 @@ def test_sequences_unlike_the_training_set_are_warned_of(plain, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (">a\n" + "ACGT" * 20 + "\n", "the sequences are dna, but the run was trained on protein"),
-        (">a\nMKV\n>b\nMK-V\n", r"new\.fasta:3: letter '-' at position 3"),
-        (">a\nMKV\n>b\n", r"new\.fasta:3: there are no letters"),
-        (">a\n*\n", r"new\.fasta:1: there are no letters"),
-        (">a\nMKV\n>b\nMKé\n", r"new\.fasta:3: letter 'é' at position 3"),
+        (">a\nMKV\n>b\n" + "ACGT" * 20 + "\n", r"new\.fasta:3: the letters of 'b' look like nucleotides"),
+        ("".join(f">{n}\nACGTTGCAAC\n" for n in range(5)), "the sequences look like nucleotides, but the run was"),
+        (">a\nMKV\n>b\nMK-V\n", r"new\.fasta:3: 'b': letter '-' at position 3"),
+        (">a\nMKV\n>b\n", r"new\.fasta:3: 'b': there are no letters"),
+        (">a\n*\n", r"new\.fasta:1: 'a': there are no letters"),
+        (">a\nMKV\n>b\nMKé\n", r"new\.fasta:3: 'b': letter 'é' at position 3"),
         ("MKV\n", r"new\.fasta:1: FASTA starts with '>'"),
         ("", "is empty or has no record"),
         ("\n\n", "is empty or has no record"),
@@ -122,6 +125,46 @@ def test_what_cannot_be_answered_is_refused_and_nothing_is_written(run, tmp_path
     with pytest.raises(UnrolledError, match=message):
         asked(run[0], fasta)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.fasta"]
+
+
+def test_the_last_record_is_checked_before_the_first_is_answered(plain, tmp_path, monkeypatch):
+    monkeypatch.setattr(questions, "CHUNK", 1)
+    monkeypatch.setattr("unrolled.train.predict", lambda *_: pytest.fail("answered"))
+    fasta = write_fasta(tmp_path / "new.fasta", {"a": "MKVLAA", "b": "MKVLAA", "c": "ACGT" * 20})
+    with pytest.raises(UnrolledError, match="the letters of 'c' look like nucleotides"):
+        asked(plain, fasta)
+
+
+@pytest.mark.parametrize("alphabet", ["dna", "rna"])
+def test_a_run_on_nucleotides_refuses_proteins(tmp_path, alphabet):
+    """Also one whose letters are all legal, as ambiguity codes."""
+    table = simulate(n=60, families=20, seed=0)
+    codes = str.maketrans(ascii_uppercase, ({"dna": "ACGT", "rna": "ACGU"}[alphabet] * 7)[:26])
+    write_material(tmp_path, table.assign(sequence=table["sequence"].str.translate(codes)))
+    run = trained(tmp_path, tmp_path / "run", f"data.alphabet={alphabet}", "train.max_epochs=1")
+    fasta = write_fasta(tmp_path / "new.fasta", {"gene": "ACGTACGGTTAN", "peptide": "MKVSGTDRHWANKVSGTD"})
+    told = rf"new\.fasta:3: the letters of 'peptide' look like proteins, but the run was trained on {alphabet}"
+    with pytest.raises(UnrolledError, match=told):
+        asked(run, fasta)
+    write_fasta(fasta, {"gene": "ACGTACGGTTAN"})
+    assert len(asked(run, fasta)[0]) == 1
+
+
+def test_likeness_to_other_sequences_than_it_was_trained_on_is_not_told(plain, tmp_path):
+    """As many of them, under the same ids, in the same folds: only the letters are others."""
+    import shutil
+
+    place = Path(shutil.copytree(plain.parent, tmp_path / "place"))
+    record = place / "run" / "run.json"
+    record.write_text(record.read_text().replace(str(plain.parent), str(place)))
+    fasta = write_fasta(tmp_path / "new.fasta", {"a": "MKVLAA"})
+    assert "nearest" in asked(place / "run", fasta)[0]
+    table = tables.read(place / "table.parquet")
+    write = table.assign(sequence=table["sequence"].str[::-1])
+    tables.write(place / "table.parquet", write)
+    answers, said = asked(place / "run", fasta)
+    assert "nearest" not in answers
+    assert "or others than they were, so likeness to them is not checked" in said[0]
 
 
 def test_a_run_that_was_moved_answers_and_says_what_it_cannot_check(plain, tmp_path):

@@ -154,6 +154,18 @@ class TestFaults:
         assert get(site, tmp_path) == table(site)
         assert waits == [7, 2]
 
+    def test_a_wait_of_a_day_is_cut_to_a_minute_and_said(self, site, tmp_path, waits, capsys):
+        site.script = [serve(), status(429, Retry_After="86400")]
+        assert get(site, tmp_path) == table(site)
+        assert waits == [60]
+        said = capsys.readouterr().err
+        assert "HTTP 429 Too Many Requests, Retry-After: 86400; next try in 60.0 s (1 of 5)" in said
+        site.script = [serve(), *[status(503, Retry_After="86400")] * 3]
+        message = fails(site, tmp_path / "other", retries=2)
+        assert waits == [60] * 3
+        assert "HTTP 503 Service Unavailable, Retry-After: 86400 (tries: 3)" in message
+        assert "3 rows are kept in" in message
+
     def test_silence(self, site, tmp_path):
         site.script = [serve(), serve(cut=30, stall=True)]
         assert get(site, tmp_path, timeout=0.3) == table(site)

@@ -201,10 +201,11 @@ def test_members_are_found_in_any_order_and_twice(tmp_path):
 
 
 def real(name: str, *files: str):
-    paths = [SHARED / name / one for one in files]
-    if not all(path.is_file() for path in paths):
-        pytest.skip(f"needs the real data in {SHARED / name}")
     card = read_yaml(ROOT / f"config/data/{name}.yaml")
+    folder = SHARED / card.get("dataset", name)
+    paths = [folder / one for one in files]
+    if not all(path.is_file() for path in paths):
+        pytest.skip(f"needs the real data in {folder}")
     return card, *formats.read(card, name, paths)
 
 
@@ -233,3 +234,11 @@ def test_physionet2012_is_4000_stays_of_which_554_died():
     assert (start["Age"], start["ICUType"]) == (54, 4)
     assert np.isnan(start["Height"])
     assert (table["sequence"].map(lambda s: s.times[-1] == 0)).sum() == 3
+
+
+@pytest.mark.slow
+def test_the_length_of_3940_stays_is_known():
+    _, table, excluded = real("physionet2012_stay", "set-a.tar.gz", "Outcomes-a.txt")
+    days = table["target"].astype(int)
+    assert (len(days), days.min(), days.median(), days.max()) == (3940, 1, 10, 154)
+    assert excluded["reason"].value_counts().to_dict() == {"no label": 60}

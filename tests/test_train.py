@@ -482,6 +482,16 @@ def test_folds_of_another_table_are_refused(material, tmp_path):
         train.train(config)
 
 
+def test_a_table_of_another_kind_than_the_card_says_is_refused_before_training(material, tmp_path):
+    name = tables.read(material / "table.parquet")["id"].iloc[0]
+    expected = rf"table\.parquet: sequences that look like proteins, not like dna \(240 in all\):\n  '{name}'"
+    with pytest.raises(UnrolledError, match=expected):
+        trained(material, tmp_path / "run", "data.alphabet=dna")
+    with pytest.raises(UnrolledError, match=expected):
+        baseline(material, tmp_path / "other", "majority", "multiclass", alphabet="dna")
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
 def baseline(material: Path, tmp_path: Path, estimator: str, task: str, **card: str) -> dict:
     """Metrics of a baseline that was fitted to some material."""
     run_baseline(

@@ -16,6 +16,7 @@ from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
 from unrolled.formats import read
 from unrolled.generate import Wish, generate
+from unrolled.predict import predict
 from unrolled.puzzles import translation
 from unrolled.sequence_baselines import NearestTarget, PlaceMajority
 from unrolled.simulate import simulate
@@ -97,6 +98,47 @@ def test_letters_and_lengths_never_seen_are_answered(run, tmp_path):
     assert answers["length"].tolist() == ["1", "8", "396"]
     longest = json.loads((run / "run.json").read_text())["longest"]
     assert answers["prediction"].str.len().max() <= longest
+
+
+def test_another_beam_needs_no_training(run, tmp_path):
+    """The answers are those of a run whose card has the beam."""
+    import shutil
+
+    place = Path(shutil.copytree(run, tmp_path / "run"))
+    record = json.loads((place / "run.json").read_text())
+    assert record["config"]["model"]["network"]["beam"] == 4
+    record["config"]["model"]["network"]["beam"] = 1
+    (place / "run.json").write_text(json.dumps(record))
+    letters = tables.read(run.parent / "table.parquet").set_index("id")["sequence"]
+    fasta = write_fasta(tmp_path / "new.fasta", dict(letters.head(30)))
+    (wide, _), (greedy, _) = asked(run, fasta), asked(place, fasta)
+    predict(run, fasta, tmp_path / "beam.csv", beam=1, say=lambda _: None)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "beam.csv", dtype=str, keep_default_na=False), greedy)
+    assert (greedy["prediction"] != wide["prediction"]).any()
+
+
+def test_a_beam_for_a_network_without_a_decoder_is_refused(tmp_path):
+    write_material(tmp_path, simulate(n=60, families=20, seed=0))
+    run = trained(tmp_path, tmp_path / "run", "train.max_epochs=1")
+    with pytest.raises(UnrolledError, match="a beam is of encoder-decoders, and this run was trained for multiclass"):
+        predict(run, write_fasta(tmp_path / "new.fasta", {"a": "MKV"}), tmp_path / "out.csv", beam=2, say=print)
+
+
+def test_answers_that_are_cut_are_counted(run, tmp_path):
+    """A run whose answers may have two symbols, and the same where they end by themselves or at their own limit."""
+    import shutil
+
+    place = Path(shutil.copytree(run, tmp_path / "run"))
+    record = json.loads((place / "run.json").read_text())
+    letters = tables.read(run.parent / "table.parquet").set_index("id")["sequence"]
+    fasta = write_fasta(tmp_path / "new.fasta", dict(letters.head(20)))
+    for longest in (2, record["longest"]):
+        (place / "run.json").write_text(json.dumps(record | {"longest": longest}))
+        answers, said = asked(place, fasta)
+        cut = int((answers["prediction"].str.len() == longest).sum())
+        told = f"warning: {cut} of 20 answers came to {longest} symbols, twice the longest training target"
+        assert [line for line in said if "came to" in line] == ([f"{told}, and were ended there"] if cut else [])
+        assert cut > 0 or longest > 2
 
 
 def test_a_run_of_another_task_generates_nothing(run, tmp_path):

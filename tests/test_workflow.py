@@ -23,6 +23,7 @@ from test_hostile import small_disk
 from uniprot_service import MIRROR, Entry, serve, service, status, swissprot, written, yeast
 from unrolled import provenance, uploading
 from unrolled.dashboards import experiment
+from unrolled.puzzles import translation
 from unrolled.simulate import simulate
 from wandb_service import serving
 
@@ -495,6 +496,50 @@ def test_ones_own_fasta_and_labels_run_with_one_card(tmp_path):
     done = snakemake(project)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(pd.read_csv(project / "results/mine/tables/runs.csv")) == 2
+
+
+OWN = {  # of each task: what the targets are, what is run, what it ranks by, and how many metrics it has
+    "multilabel": (lambda t: t["target"].where(t.index % 3 > 0, "A|B"), "kmer gru", "macro_f1", 9),
+    "regression": (lambda t: t["sequence"].str.count("[DEKR]"), "majority kmer besthit gru", "spearman", 5),
+    "labelling": (lambda t: t["sequence"].str.replace("[^AVLIMFW]", "p", regex=True), "majority gru", "sov", 7),
+    "generation": (lambda t: "", "kmer gru", "bits_per_residue", 2),
+    "transduction": (lambda t: t["target"], "besthit seq2seq_gru", "exact_match", 4),
+}
+
+
+@pytest.mark.parametrize("task", OWN)
+def test_ones_own_csv_of_any_task_runs_with_one_card_and_its_network_answers(tmp_path, task):
+    project = copy_project(tmp_path)
+    make_small(project)
+    target, names, metric, n_metrics = OWN[task]
+    genes, models = task == "transduction", names.split()
+    made = translation(n=120, shortest=1, longest=4, ends=2) if genes else simulate(n=240, families=40, seed=0)
+    table = made.assign(target=target(made))[["id", "sequence", "target"]]
+    table.to_csv(project / "mine.csv", index=False)
+    columns = {name: name for name in table.columns if task != "generation" or name != "target"}
+    card = {"title": "Mine", "task": task, "format": "csv", "columns": columns, "files": [{"path": "mine.csv"}]}
+    card |= {"alphabet": "dna", "target_alphabet": "protein"} if genes else {"alphabet": "protein"}
+    (project / "config/data/mine.yaml").write_text(yaml.safe_dump(card))
+    matrix = {"data": ["demo"], "split": ["random"], "model": models, "fold": [0], "seed": [0]}
+    edit(project / "config/config.yaml", matrix=matrix)
+    done = snakemake(project, "--config", "experiment=mine", f"metric={metric}", "matrix={data: [mine]}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = pd.read_csv(project / "results/mine/tables/summary.csv")
+    summary = rows.pivot(index="model", columns="metric", values="mean")
+    assert summary.shape == (len(models), n_metrics)
+    assert summary.notna().all(axis=None)
+    report = (project / "results/mine/report.html").read_text()
+    if task == "regression":
+        assert summary["rmse"]["kmer"] < summary["rmse"]["majority"]
+        assert summary["spearman"]["kmer"] > 0.3 > summary["spearman"]["majority"] == 0
+        assert "reaches Spearman" in report
+        assert f'data-value="{summary["rmse"]["kmer"]:.6g}"' in report
+        assert ">RMSE</th>" in report
+    run = f"results/mine/runs/mine/random/{models[-1]}/fold0-seed0"
+    (project / "new.fasta").write_text("".join(f">{r.id}\n{r.sequence}\n" for r in table.head(7).itertuples()))
+    done = typed(project, ["unrolled", "predict", "--run", run, "new.fasta", "--out", "answers.csv"])
+    assert done.returncode == 0, done.stderr
+    assert pd.read_csv(project / "answers.csv")["id"].tolist() == table["id"].head(7).tolist()
 
 
 def test_ones_own_series_run_with_one_card(tmp_path):

@@ -2,6 +2,7 @@
 
 Index 0 is the padding; the symbols follow as 1..n, the unknown one last. Ambiguity codes are data, not
 errors: they become the unknown symbol, so nothing is invented and no protein is lost for one odd residue.
+Most letters of nucleotides are letters of proteins, too, and the other way round: `look` tells them apart.
 Codes: IUPAC-IUB (1984) for amino acids, NC-IUB (1985, Cornish-Bowden) for nucleotides.
 """
 
@@ -16,6 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from unrolled.errors import UnrolledError, refuse
+
+NUCLEOTIDES = "ACGTUN"
+FEW, HALF = 0.9, 0.5  # the share of these that nucleotides have at least, and proteins, with about a quarter, at most
+RARE = 0.05  # of genes at least three bases have this share
+MANY, SOME = 50, 10  # letters that it takes to tell nucleotides, and proteins
+LOOKED_AT = 200  # sequences that are looked at together, as each may be too short
 
 
 class AlphabetError(UnrolledError):
@@ -103,16 +110,39 @@ class Alphabet:
         return "".join(self.letters[code - 1] for code in numbers if code)
 
     def check(self, sequences: Iterable[str], names: Sequence[str]) -> None:
-        """Raise UnrolledError at empty sequences and illegal letters; `names` are the sequences' in messages."""
+        """Raise UnrolledError at empty sequences, those of another kind, and illegal letters.
+
+        `names` are the sequences' in messages.
+        """
         pairs = list(zip(names, sequences, strict=True))
         remedy = "Remove these records or add their letters."
         refuse("empty sequences", [name for name, sequence in pairs if sequence == ""], remedy)
+        strange = self.strangers([sequence for _, sequence in pairs])
+        refuse(
+            f"sequences that look like {self.others}, not like {self.name}",
+            (name for name, is_strange in zip(names, strange, strict=True) if is_strange),
+            "Correct the data card's `alphabet`, or remove these records.",
+        )
         found = ((name, self.illegal(sequence)) for name, sequence in pairs)
         refuse(
             f"letters outside the {self.name} alphabet",
             (f"{name}: letter {hit[1]!r} at position {hit[0]}" for name, hit in found if hit),
             f"Legal are {self.legal}, in upper case. Correct the sequences, or the data card's `alphabet`.",
         )
+
+    @property
+    def others(self) -> str:
+        """What sequences are not of this alphabet."""
+        return "nucleotides" if self.name == "protein" else "proteins"
+
+    def stranger(self, sequence: str) -> bool:
+        """Whether upper-case letters look like a molecule of the other kind, though all of them may be legal."""
+        return look(sequence) == self.others
+
+    def strangers(self, sequences: Sequence[str]) -> list[bool]:
+        """Which of N sequences are strangers; all, if the first of them are as a whole, short as each may be."""
+        every = self.stranger("".join(sequences[:LOOKED_AT]))
+        return [every or self.stranger(sequence) for sequence in sequences]
 
     def illegal(self, sequence: str) -> tuple[int, str] | None:
         """The first illegal letter as (position counted from 1, letter); None if there is none."""
@@ -123,6 +153,18 @@ class Alphabet:
 def _first_zero(codes: NDArray[np.uint8], sequence: str) -> tuple[int, str]:
     position = int(np.argmin(codes))
     return position + 1, sequence[position]
+
+
+def look(text: str) -> str | None:
+    """`proteins` or `nucleotides`, as upper-case letters look; None where they do not tell.
+
+    Too few letters do not, nor many ambiguity codes, nor what two letters nearly make up alone: that may be silk.
+    """
+    shares = [text.count(letter) / max(1, len(text)) for letter in NUCLEOTIDES]
+    share, common = sum(shares), sum(one >= RARE for one in shares[:-1])
+    if share >= FEW and len(text) >= MANY and common > 2:
+        return "nucleotides"
+    return "proteins" if share <= HALF and len(text) >= SOME and PROTEIN.illegal(text) is None else None
 
 
 PROTEIN = Alphabet("protein", "ACDEFGHIKLMNPQRSTVWYX", dict.fromkeys("BZJUO", "X"))

@@ -252,6 +252,8 @@ def _explain(fault: ValidationError) -> str:
         return f"{key} needs exactly one of {choices}"
     if fault.validator == "not":
         return f"{key} has no meaning beside the other keys of this card; remove it"
+    if fault.validator == "type" and isinstance(instance, str) and re.fullmatch(r"-?\d+(\.\d*)?(e-?\d+)?", instance):
+        return f"{key}: {fault.message}; inside a mapping --config reads numbers as text: write an overlay instead"
     return f"{key}: {fault.message}"
 
 

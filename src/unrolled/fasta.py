@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from unrolled.alphabet import ALPHABETS, PROTEIN
+from unrolled.alphabet import ALPHABETS, FEW, NUCLEOTIDES, PROTEIN
 from unrolled.console import say
 from unrolled.errors import UnrolledError, refuse
 from unrolled.headers import identifier, identifiers, is_torn, label
 from unrolled.reading import csv_columns, csv_rows, fasta_blocks
 from unrolled.tasks import SEPARATOR, Task, named
-
-FEW = 0.9  # share of A, C, G, T, U and N from which letters are nucleotides: proteins have about a quarter
 
 
 def read_fasta(
@@ -50,7 +48,7 @@ def guess_alphabet(sequences: Sequence[str]) -> str:
     """`protein`, `dna` or `rna`, from the letters of all sequences together."""
     letters = Counter("".join(sequences).upper())
     total = sum(letters.values()) or 1
-    if sum(letters[x] for x in "ACGTUN") < FEW * total:
+    if sum(letters[x] for x in NUCLEOTIDES) < FEW * total:
         return "protein"
     return "rna" if letters["U"] > letters["T"] else "dna"
 

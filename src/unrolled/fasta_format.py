@@ -62,23 +62,23 @@ def _check_header(card: Card) -> None:
 def _fasta_record(card: Card, path: Path, block: Block) -> Record:
     line, header, body = block
     layout, keep, separator = card.get("header", {}), card.get("keep", []), separator_of(card)
-    found = fields(header, separator)
+    found, name = fields(header, separator), identifier(header, separator)
     labelled = [layout["target"]] if "target" in layout and "labels" not in card else []
     wanted = [] if in_fasta(card) else [*labelled, *keep]
-    absent = [f"{path}:{line}: the header has no field `{name}=`" for name in wanted if name not in found]
+    absent = [f"{path}:{line}: the header has no field `{field}=`" for field in wanted if field not in found]
     sequence = spelled(joined(body), card)
     target = path.name.split(".")[0] if card.get("labels") == FILE else found.get(layout.get("target"), "")
     return Record(
-        id=identifier(header, separator),
+        id=name,
         sequence=sequence,
         target=target,
-        keep=tuple(found.get(name, "") for name in keep),
+        keep=tuple(found.get(column, "") for column in keep),
         where=f"{path}:{line}",
-        fault=absent[0] if absent else _bad_letter(card, path, sequence, body),
+        fault=absent[0] if absent else _bad_letter(card, path, name, sequence, body),
     )
 
 
-def _bad_letter(card: Card, path: Path, sequence: str, body: list[tuple[int, str]]) -> str:
+def _bad_letter(card: Card, path: Path, name: str, sequence: str, body: list[tuple[int, str]]) -> str:
     """The first illegal letter as "file:line:column: ..."; "" if there is none."""
     alphabet = ALPHABETS[card["alphabet"]]
     hit = alphabet.illegal(sequence)
@@ -88,4 +88,5 @@ def _bad_letter(card: Card, path: Path, sequence: str, body: list[tuple[int, str
     position, letter = hit
     line = lines[position - 1]
     column = position - lines.index(line)
-    return f"{path}:{line}:{column}: letter {letter!r} is not in the {alphabet.name} alphabet"
+    looks = f"; the sequence looks like {alphabet.others}" if alphabet.stranger(sequence) else ""
+    return f"{path}:{line}:{column}: letter {letter!r} of {name!r} is not in the {alphabet.name} alphabet{looks}"

@@ -68,6 +68,7 @@ def read(card: Card, name: str, files: Sequence[Path]) -> tuple[pd.DataFrame, pd
     excluded: Excluded = []
     try:
         rows = _simulated(card) if "simulate" in card else _parsed(card, files, excluded)
+        rows = _labelled_ones(rows, card, excluded)
         rows["target"] = _canonical(rows, card)
         tables.check(rows.drop(columns="where"), tasks.of(card), inputs.of(card), rows["where"])
         rows = _selected(rows.sort_values("id", kind="stable"), card, excluded)
@@ -241,6 +242,15 @@ def _letters(card: Card, path: Path, files: Sequence[Path]) -> pd.DataFrame:
 
 def _mask(card: Card, files: Sequence[Path]) -> Path | None:
     return _located(card["mask"], files, "mask") if "mask" in card else None
+
+
+def _labelled_ones(rows: pd.DataFrame, card: Card, excluded: Excluded) -> pd.DataFrame:
+    """`rows` but for those whose target is none, as the card's `names` say."""
+    none = [str(label) for label, name in card.get("names", {}).items() if name is None]
+    found = _without(rows, rows["target"].isin(none), "no label", excluded)
+    if found.empty:
+        raise UnrolledError(f"no sequence has a label: `names` says of all that occur that they are none ({none})")
+    return found
 
 
 def _canonical(rows: pd.DataFrame, card: Card) -> list[str]:

@@ -6,10 +6,11 @@ One symbol after the other is drawn from p(x_t | x_1 .. x_{t-1}), until the end 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from unrolled import homology, inputs
@@ -20,7 +21,7 @@ from unrolled.files import atomic, write_json
 from unrolled.identity import identities
 from unrolled.layers import Recurrent
 from unrolled.models import Network
-from unrolled.predict import Predictor
+from unrolled.predict import GONE, Predictor
 from unrolled.tasks import named
 
 TOGETHER = 256  # sequences that are drawn side by side
@@ -49,17 +50,29 @@ class Wish:
     seed: int = 0
 
 
+class Near(NamedTuple):
+    """The training sequence that MMseqs2 finds most like each of N new ones."""
+
+    rows: NDArray[np.int64]  # (N,), -1 where it finds none
+    identity: NDArray[np.float64]  # (N,), 0 to 1, NaN where it finds none
+
+
 def generate(run: Path, wish: Wish, out: Path, *, report: Path | None = None, say: Say) -> None:
     """Write a FASTA file of `wish.n` new sequences, and to `report` how they compare with those trained on.
 
+    A header names the training sequence that MMseqs2 finds most like its own, and their identity (0 to 1); it names
+    none where none is found.
+
     Raises:
-        UnrolledError: a run of another task, a prefix that its alphabet does not have.
+        UnrolledError: a run of another task, a prefix that its alphabet does not have, no MMseqs2.
     """
     predictor = Predictor.load(run)
     task = predictor.record["task"]
     if not named(task).causal:
         raise UnrolledError(f"{run} was trained for {task}: only a run of a `generation` task can generate")
-    alphabet = inputs.alphabet(predictor.card)
+    alphabet, known = inputs.alphabet(predictor.card), predictor.known
+    if known:
+        homology.mmseqs()  # whether it is there, before anything is drawn
     network = predictor.training.network.eval()
     assert isinstance(network, Network)
     drawn = list(sequences(network, alphabet, wish))
@@ -67,15 +80,23 @@ def generate(run: Path, wish: Wish, out: Path, *, report: Path | None = None, sa
     if cut:
         say(f"warning: {cut:,} of {wish.n:,} sequences had not ended after {wish.longest:,} symbols and were cut")
     new = [letters for letters, _ in drawn]
+    near = nearest(new, known.sequences if known else [], alphabet)
     with atomic(out) as tmp:
-        tmp.write_text("".join(f">generated{i}\n{letters}\n" for i, letters in enumerate(new, 1)), encoding="ascii")
-    if predictor.known is None:
-        say(f"warning: {run}: its training sequences are not where they were, so nothing is compared with them")
+        tmp.write_text("".join(_records(new, near, known.ids if known else [])), encoding="utf-8")
+    if known is None:
+        say(f"warning: {run}: its training sequences are {GONE}, so nothing is compared with them")
         return
-    found = judge(new, predictor.known.sequences, alphabet)
+    found = judge(new, known.sequences, alphabet, near)
     if report:
         write_json(report, found | {"cut": cut, "run": str(run), "wish": vars(wish)})
     say(summary(found))
+
+
+def _records(new: list[str], near: Near, ids: list[str]) -> Iterator[str]:
+    """FASTA, with the id of the nearest training sequence where there is one."""
+    for i, (letters, row, identity) in enumerate(zip(new, *near, strict=True), 1):
+        alike = f" nearest={ids[row]} identity={identity:.3f}" if row >= 0 else ""
+        yield f">generated{i}{alike}\n{letters}\n"
 
 
 @torch.inference_mode()
@@ -85,7 +106,7 @@ def sequences(network: Network, alphabet: Alphabet, wish: Wish) -> Iterator[tupl
     Ambiguous symbols are never drawn, and no sequence is empty.
     """
     generator = torch.Generator().manual_seed(wish.seed)
-    prefix = torch.from_numpy(alphabet.encode(wish.prefix).astype(np.int64)) if wish.prefix else torch.empty(0).long()
+    prefix = torch.from_numpy(alphabet.encode(alphabet.spell(wish.prefix)).astype(np.int64))
     for first in range(0, wish.n, TOGETHER):
         B = min(TOGETHER, wish.n - first)
         tokens = torch.cat([torch.zeros(1).long(), prefix]).expand(B, -1)  # (B, t), 0 before the first
@@ -122,17 +143,27 @@ def draw(logits: Tensor, unknown: int, wish: Wish, generator: torch.Generator, *
     return torch.multinomial(torch.softmax(logits, dim=1), 1, generator=generator)[:, 0]
 
 
-def judge(new: list[str], known: list[str], alphabet: Alphabet) -> dict[str, Any]:
-    """Composition, length and novelty of new sequences beside those trained on.
+def nearest(new: list[str], known: list[str], alphabet: Alphabet) -> Near:
+    """Of each new sequence the known one most like it; identity is that of the project's default definition.
 
-    Composition is the Jensen-Shannon divergence in bits between the shares of the letters, from 0 to 1. Identity is
-    that of the project's default definition with the training sequence that MMseqs2 finds most like each; where it
-    finds none there is nothing alike.
+    Of nucleotides it is the higher of both strands', as MMseqs2 looks at both.
     """
-    nucleotide = alphabet.name != "protein"
+    identity, nucleotide = np.full(len(new), np.nan), alphabet.name != "protein"
+    if not known:
+        return Near(np.full(len(new), -1), identity)
     rows = homology.best_hits(new, known, nucleotide=nucleotide)
     alike, terms = np.flatnonzero(rows >= 0), definition(None, alphabet.name)
-    nearest = identities(new, known, np.c_[alike, rows[alike]], terms)
+    identity[alike] = identities(new, known, np.c_[alike, rows[alike]], terms, both_strands=nucleotide)
+    return Near(rows, identity)
+
+
+def judge(new: list[str], known: list[str], alphabet: Alphabet, near: Near) -> dict[str, Any]:
+    """Composition, length and novelty of new sequences beside those trained on.
+
+    Composition is the Jensen-Shannon divergence in bits between the shares of the letters, from 0 to 1. Where MMseqs2
+    finds no training sequence like a new one there is nothing alike.
+    """
+    alike = near.identity[near.rows >= 0]
     lengths = [np.array([len(s) for s in group]) for group in (new, known)]
     quantiles = [np.quantile(one, (0.05, 0.5, 0.95)).tolist() for one in lengths]
     return {
@@ -142,9 +173,9 @@ def judge(new: list[str], known: list[str], alphabet: Alphabet) -> dict[str, Any
         "composition_divergence_bits": divergence(*(_shares(group, alphabet) for group in (new, known))),
         "length": dict(zip(("new", "training"), quantiles, strict=True)),
         "alike": len(alike),
-        "definition": terms.name,
-        "median_identity": float(np.median(nearest)) if len(nearest) else None,
-        "max_identity": float(nearest.max()) if len(nearest) else None,
+        "definition": definition(None, alphabet.name).name,
+        "median_identity": float(np.median(alike)) if len(alike) else None,
+        "max_identity": float(alike.max()) if len(alike) else None,
     }
 
 

@@ -12,6 +12,7 @@ from unrolled import checkpoints, inputs, questions, runs, train
 from unrolled import table as tables
 from unrolled.answers import Decoded
 from unrolled.batching import Encoded, following, loader
+from unrolled.decoder import EncoderDecoder
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate, read_run
 from unrolled.files import atomic
@@ -20,6 +21,8 @@ from unrolled.inputs import Reading
 from unrolled.questions import Sequences
 from unrolled.recipe import Training
 from unrolled.tasks import named
+
+GONE = "not where they were, or others than they were"
 
 Say = Callable[[str], None]
 
@@ -56,6 +59,13 @@ class Predictor:
         found: dict[str, Any] = self.record["config"]["data"]
         return found
 
+    def follow(self, beam: int) -> None:
+        """Search with so many hypotheses from now on. Raises UnrolledError for a network that does not search."""
+        network = self.training.network
+        if not isinstance(network, EncoderDecoder):
+            raise UnrolledError(f"a beam is of encoder-decoders, and this run was trained for {self.record['task']}")
+        network.beam = beam
+
     def rows(self, sequences: Sequences) -> Iterator[dict[str, Any]]:
         """One row a sequence: id, length, the answer, and the probabilities or the number it comes from."""
         task, classes = named(self.record["task"]), self.record["classes"]
@@ -87,25 +97,30 @@ class Predictor:
         return {"prediction": "|".join(chosen)} | said
 
 
-def predict(run: Path, file: Path, out: Path, *, threads: int = 1, say: Say) -> None:
+def predict(run: Path, file: Path, out: Path, *, beam: int | None = None, threads: int = 1, say: Say) -> None:
     """Write a CSV file with a row for each sequence of a file, in its order, whatever its size.
 
     The file is FASTA or, for a run on numeric series, laid out as its data card says. The column `nearest` holds the
     id of the training sequence that MMseqs2 finds most like it, empty if it finds none: an answer for such a sequence
     is a guess about unknown land, and a warning counts them. Of series `far` is the share of their readings that lie
     far from what was measured in training, and a warning names variables whose mean is another one. Before an
-    answer that a spreadsheet would compute stands an apostrophe.
+    answer that a spreadsheet would compute stands an apostrophe. A warning counts the answers of an encoder-decoder
+    that came to twice the longest training target, after which nothing but the end may follow; `beam` is how many
+    hypotheses its search follows, by default as many as in its model card.
 
     Raises:
         UnrolledError: no trained network in `run`, sequences of another kind, letters or variables that it does not
-            have, no records; nothing is written then.
+            have, no records, a beam for another network; nothing is written then. A FASTA file is checked whole
+            before the first answer.
     """
     torch.set_num_threads(threads)
     predictor = Predictor.load(run)
+    if beam:
+        predictor.follow(beam)
     asked = questions.of(file, predictor.card, predictor.reading, predictor.record["classes"])
     if predictor.known is None and isinstance(asked, questions.Records):
-        say(f"warning: {run}: its training sequences are not where they were, so likeness to them is not checked")
-    done = 0
+        say(f"warning: {run}: its training sequences are {GONE}, so likeness to them is not checked")
+    longest, done, cut = predictor.record.get("longest"), 0, 0
     with atomic(out) as tmp, tmp.open("w", newline="", encoding="utf-8") as stream:
         writer: csv.DictWriter[str] | None = None
         for chunk in asked.chunks():
@@ -116,13 +131,17 @@ def predict(run: Path, file: Path, out: Path, *, threads: int = 1, say: Say) -> 
                 writer.writeheader()
             writer.writerows({name: text(cell) for name, cell in row.items()} for row in rows)
             done += len(chunk)
+            cut += sum(len(row.get("prediction", "")) == longest for row in rows)
             say(f"{done:,} sequences")
+    if cut:
+        limit = f"{longest:,} symbols, twice the longest training target"
+        say(f"warning: {cut:,} of {done:,} answers came to {limit}, and were ended there")
     for warning in asked.warnings():
         say(f"warning: {warning}")
 
 
 def _trained_on(record: dict[str, Any]) -> runs.Part | None:
-    """Its training sequences, or None if table and folds are gone or others than they were."""
+    """Its training part, or None if table and folds are gone or give another one than it had."""
     paths = record["config"].get("paths", {})
     try:
         material = runs.load(
@@ -131,4 +150,4 @@ def _trained_on(record: dict[str, Any]) -> runs.Part | None:
     except (KeyError, OSError, UnrolledError):
         return None
     part = material.parts["train"]
-    return part if len(part) == record["n_train"] else None
+    return part if part.fingerprint == record.get("trained_on") else None

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from unrolled import homology, inputs, runs
+from unrolled.alphabet import LOOKED_AT
 from unrolled.archives import is_archive, members
 from unrolled.errors import UnrolledError
-from unrolled.fasta import guess_alphabet
 from unrolled.formats import FORMATS
 from unrolled.formulas import REMEDY, is_formula
 from unrolled.headers import identifier
@@ -22,7 +22,6 @@ from unrolled.series import FAR, Scaling
 from unrolled.series_formats import NOTHING
 
 CHUNK, POSITIONS = 2000, 2_000_000  # sequences in memory at a time, and about how many positions of them together
-LOOKED_AT = 200  # sequences whose letters tell proteins from nucleotides
 MOST_FAR = 0.1  # share of a series' readings beyond FAR above which it is unlike the training part
 SHIFTED, ENOUGH = 1.5, 20  # deviations between the mean of a file and of the training part, of so many readings
 
@@ -53,17 +52,22 @@ class Records:
     def __init__(self, path: Path, card: Card):
         self.path, self.alphabet = path, inputs.alphabet(card)
         self.seen = self.unlike = 0
-        self._check_kind()
+        self._check()
 
-    def _check_kind(self) -> None:
-        """Letters of nucleotides are letters of proteins, too: a network would answer, and mean nothing by it."""
-        first = itertools.islice(fasta_blocks(self.path), LOOKED_AT)
-        looked_at = ["".join(text for _, text in body) for _, _, body in first]
-        if not looked_at:
+    def _check(self) -> None:
+        """Read all of the file before anything of it is answered."""
+        first: list[str] = []
+        for _, letters in self._records():
+            if len(first) < LOOKED_AT:
+                first.append(letters)
+        if not first:
             raise UnrolledError(f"{self.path}: the file is empty or has no record starting with '>'")
-        found, name = guess_alphabet(looked_at), self.alphabet.name
-        if (found == "protein") != (name == "protein"):
-            raise UnrolledError(f"{self.path}: the sequences are {found}, but the run was trained on {name}")
+        if self.alphabet.stranger("".join(first)):
+            raise UnrolledError(f"{self.path}: the sequences {self._of_others()}")
+
+    def _of_others(self) -> str:
+        """Letters of nucleotides are letters of proteins, too: a network would answer, and mean nothing by it."""
+        return f"look like {self.alphabet.others}, but the run was trained on {self.alphabet.name}"
 
     def chunks(self) -> Iterator[Sequences]:
         return _pieces(self._records(), lambda found: len(found[1]))
@@ -73,12 +77,14 @@ class Records:
         for line, header, body in fasta_blocks(self.path):
             letters = known.spell("".join(text for _, text in body))
             letters = letters.removesuffix("*") if known.name == "protein" else letters
-            hit = known.illegal(letters)
+            name, hit = identifier(header), known.illegal(letters)
+            if known.stranger(letters):
+                raise UnrolledError(f"{self.path}:{line}: the letters of {name!r} {self._of_others()}")
             if not letters or hit:
                 fault = f"letter {hit[1]!r} at position {hit[0]}" if hit else "there are no letters"
                 legal = f"legal are {known.legal}. Mend or remove this record."
-                raise UnrolledError(f"{self.path}:{line}: {fault}; {legal}")
-            if is_formula(name := identifier(header)):
+                raise UnrolledError(f"{self.path}:{line}: {name!r}: {fault}; {legal}")
+            if is_formula(name):
                 raise UnrolledError(f"{self.path}:{line}: a spreadsheet would compute the id {name!r}. {REMEDY}")
             yield name, letters
 

@@ -17,10 +17,11 @@ from unrolled.files import atomic
 from unrolled.grids import GRIDS
 from unrolled.plots import describe, drawn
 from unrolled.results import Tables, load
+from unrolled.scoring import LOWER_IS_BETTER
 from unrolled.svg import svg
 from unrolled.takeaways import TAKEAWAYS
 from unrolled.verdict import verdict
-from unrolled.wording import number, percent
+from unrolled.wording import label, number, percent
 
 TEMPLATES = Path(__file__).parent / "templates"
 KEPT = {
@@ -57,6 +58,7 @@ def build_report(
         blocks=blocks,
         matrix=matrix,
         runs=sum(block["runs"] for block in blocks),
+        lower=[label(name) for name in LOWER_IS_BETTER],
         version=version,
         commit=commit,
         css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),

@@ -1,5 +1,6 @@
 """What every run shares, network or baseline: the parts it may see, and the files it hands over."""
 
+import hashlib
 import platform
 import resource
 import subprocess
@@ -36,6 +37,13 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of ids, sequences and targets, in whatever order they come."""
+        texts = (one if isinstance(one, str) else one.fingerprint.hex() for one in self.sequences)
+        lines = sorted(map(repr, zip(self.ids, texts, self.targets, strict=True)))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -80,10 +88,15 @@ def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
     Sequences beyond the card's `max_length` are shortened (`table.shorten`) and counted.
 
     Raises:
-        UnrolledError: the folds belong to another table, the training part holds nothing to tell apart, or validation
-            or test no label at all.
+        UnrolledError: the sequences are not of the card's `alphabet`, the folds belong to another table, the training
+            part holds nothing to tell apart, or validation or test no label at all.
     """
     sequences, placed = tables.read(table), read_parquet(folds)
+    kind = inputs.of(card)
+    try:
+        kind.check(sequences["sequence"], [repr(name) for name in sequences["id"]])
+    except UnrolledError as error:
+        raise UnrolledError(f"{table}: {error}") from None
     lost = sequences["id"][~sequences["id"].isin(placed["id"])]
     if len(lost):
         raise UnrolledError(f"{folds}: sequence '{lost.iloc[0]}' of {table} is in no fold; build the split again")
@@ -94,7 +107,7 @@ def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
         raise UnrolledError(f"{folds}: there is no fold {fold}; there are 0 to {k - 1}")
     task = of(card)
     classes = task.classes(frame["target"])
-    kind, longest = inputs.of(card), card.get("max_length") or sys.maxsize
+    longest = card.get("max_length") or sys.maxsize
     n_shortened = int((frame["sequence"].map(len) > longest).sum())
     shorten = partial(tables.shorten, max_length=longest, kept=card.get("kept", kind.kept))
     part_of = np.select([frame["fold"] == fold, frame["fold"] == (fold + 1) % k], ["test", "validation"], "train")
@@ -152,6 +165,7 @@ def write_record(path: Path, *, material: Material, config: dict[str, Any], **fa
     record |= {"scale": asdict(material.scale)} if material.scale else {}
     record |= {"reading": material.reading.facts} if material.reading and material.reading.facts else {}
     record |= {"longest": material.longest} if material.longest else {}
+    record |= {"trained_on": material.parts["train"].fingerprint}
     record |= {"task": material.task, "classes": material.classes, "peak_memory_mb": peak_memory()}
     record |= counts | {"n_shortened": material.n_shortened} | facts
     write_json(path, record | {"versions": versions(), "commit": commit(), "config": config})

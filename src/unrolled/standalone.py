@@ -166,9 +166,14 @@ def split(fasta: Path, labels: Path | None, minutes: float, out: Path, **asked: 
 @click.command()
 @click.option("--run", required=True, type=FOLDER, help="Folder of a trained run: results/<experiment>/runs/...")
 @click.option("--out", required=True, type=FILE, help="CSV file to write.")
+@click.option(
+    "--beam",
+    type=click.IntRange(1),
+    help="Encoder-decoders: hypotheses that the search follows.  [default: as in the run's card]",
+)
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 @click.argument("file", type=FILE)
-def predict(run: Path, file: Path, out: Path, threads: int) -> None:
+def predict(run: Path, file: Path, out: Path, beam: int | None, threads: int) -> None:
     """Ask a trained network about anybody's FASTA file; .gz, pipes and - (standard input) are fine.
 
     A run on numeric series reads a FILE laid out as its data card says, with or without targets.
@@ -182,7 +187,7 @@ def predict(run: Path, file: Path, out: Path, threads: int) -> None:
     """
     from unrolled.deferred import import_lean
 
-    import_lean("unrolled.predict").predict(run, file, out, threads=threads, say=say)
+    import_lean("unrolled.predict").predict(run, file, out, beam=beam, threads=threads, say=say)
 
 
 @click.command()
@@ -201,6 +206,9 @@ def predict(run: Path, file: Path, out: Path, threads: int) -> None:
 @click.option("--report", type=FILE, help="JSON of composition, lengths and novelty.")
 def generate(run: Path, out: Path, report: Path | None, **wished: Any) -> None:
     """Draw new sequences from a trained network, and say how they compare with what it was trained on.
+
+    The header of each names the training sequence that MMseqs2 finds most like it, and their identity; where it names
+    none nothing in training was alike.
 
     \b
     Example:

@@ -266,6 +266,9 @@ class Transduction(Task):
     def check(self, table: pd.DataFrame, names: Sequence[str]) -> None:
         targets = table["target"]
         refuse("empty targets", _chosen(names, targets == ""), "Remove these sequences, or give what they become.")
+        strange = _chosen(names, self.alphabet.strangers(targets.tolist()))
+        remedy = "Correct the data card's `target_alphabet`, or which column is the target."
+        refuse(f"targets that look like {self.alphabet.others}, not like {self.alphabet.name}", strange, remedy)
         found = ((name, self.alphabet.illegal(target)) for name, target in zip(names, targets, strict=True))
         refuse(
             f"targets with letters outside the {self.alphabet.name} alphabet",

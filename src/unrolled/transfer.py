@@ -74,7 +74,10 @@ def refused(response: requests.Response) -> FailedError:
     status = response.status_code
     said = f"HTTP {status} {response.reason or ''}".strip()
     if status in (408, 429) or status >= 500:
-        return TransientError(said, _retry_after(response) if status in (429, 503) else None)
+        wait = _retry_after(response) if status in (429, 503) else None
+        if wait and wait > LONGEST_WAIT:
+            said += f", Retry-After: {response.headers['Retry-After']}"
+        return TransientError(said, wait)
     return FailedError(f"{said} for {response.url}")
 
 

@@ -49,7 +49,8 @@ def listed(names: Sequence[str]) -> str:
 
 def label(metric: str) -> str:
     """A metric's name: "macro_f1" -> "macro-F1"."""
-    known = {"f1": "F1", "mcc": "MCC", "auroc": "AUROC", "auprc": "AUPRC", "ece": "ECE"}
+    shouted = ("f1", "mcc", "auroc", "auprc", "ece", "rmse", "mae", "r2", "sov")
+    known = {word: word.upper() for word in shouted} | {name: name.title() for name in ("spearman", "pearson")}
     text = " ".join(known.get(word, word) for word in metric.split("_"))
     return re.sub(r"^(macro|micro) ", r"\1-", text)
 
