@@ -87,7 +87,8 @@ def read_parquet(path: Path | str) -> "pd.DataFrame":
 
     try:
         with parquet.ParquetFile(path) as file:
-            return file.read(use_threads=False).to_pandas(use_threads=False)
+            frame: pd.DataFrame = file.read(use_threads=False).to_pandas(use_threads=False)
+            return frame
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
