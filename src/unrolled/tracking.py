@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from unrolled import server, uploading
 from unrolled.deferred import put_off
 from unrolled.errors import UnrolledError
-from unrolled.files import read_json
+from unrolled.files import read_json, write_json
 
 INIT_TIMEOUT = 20  # seconds; without a network the default of 90 would stall every run
 FINISH_TIMEOUT = 60  # seconds that the end of a run waits for its upload; what is left is for `wandb_sync`
@@ -94,7 +94,7 @@ class Tracker:
         _log(self.run, row, step)
 
     def finish(self, out: Path, report: Callable[[], dict[str, Any]], certificate: Path | None) -> None:
-        """Tell the results of a run and close it; a failure is said and swallowed.
+        """Tell the results of a run and close it, and run.json which one it is; a failure is said and swallowed.
 
         Args:
             out: the run's folder, which holds run.json and predictions.parquet.
@@ -114,6 +114,7 @@ class Tracker:
                     _keep(run, kind, path, config["cell"])
             summary = {f"test/{name}": value for name, value in measured["metrics"].items()}
             record = read_json(out / "run.json")
+            write_json(out / "run.json", record | {"wandb": _identity(run)})
             summary |= {f"cost/{name}": record[name] for name in COSTS if record.get(name) is not None}
             finish(run, summary | _leakage(certificate))
         except Exception as error:  # the results are in the files already
@@ -139,6 +140,12 @@ def finish(run: Any | None, summary: dict[str, Any]) -> None:
         _say(f"no upload to the end within {FINISH_TIMEOUT} seconds: {_later(run)}")
     except Exception as error:  # the results are in the files already
         _say(f"could not finish the wandb run: {error}")
+
+
+def _identity(run: Any) -> dict[str, str | None]:
+    """Which run it is; it has an address where it is online."""
+    facts = {"id": run.id, "project": run.project, "entity": run.entity or None}
+    return facts | {"url": None if run.offline else run.url}
 
 
 def _later(run: Any) -> str:
