@@ -20,6 +20,17 @@ LEAKAGE = ("definition", "threshold", "method", "share_above", "above_threshold"
 CONFUSION = ("Actual", "Predicted", "nPredictions")  # what wandb's chart calls them
 
 
+def asked(told: Path) -> dict[str, Any]:
+    """How an experiment wants wandb to be told of its runs: the `settings` of `start`, as the workflow wrote them.
+
+    Raises UnrolledError if the file is not there, or damaged.
+    """
+    if not told.is_file():
+        raise UnrolledError(f"{told}: there is no such file; `snakemake` writes it when it starts")
+    settings: dict[str, Any] = read_json(told)["wandb"]
+    return settings
+
+
 def start(settings: dict[str, Any], folder: Path, config: dict[str, Any]) -> Any | None:
     """Start the wandb run of one cell of the matrix; None when disabled or impossible.
 

@@ -37,16 +37,9 @@ SPLIT = "results/data/{data}/{split}"
 CLUSTERED = [name for name, card in CARDS["split"].items() if card["group"] == "cluster"]
 SEPARATED = [name for name, card in CARDS["split"].items() if card["group"] == "homology"]
 OTHER_TABLES = ["models", "splits", "bands", "lengths", "history", "classes", "confusion", "calibration", "points"]
-# Where the runs are tracked is given as resources of the rules: changing it is no reason to train again.
+# Where the runs are tracked they read in a file that is no input of theirs: changing it is no reason to train again.
 WANDB = {"mode": "offline", "project": "unrolled", "entity": None, "artifacts": []} | config.get("wandb", {})
-TRACKED = {
-    "wandb_mode": WANDB["mode"],
-    "wandb_project": WANDB["project"],
-    "wandb_entity": WANDB["entity"] or "",
-    "wandb_artifacts": ",".join(WANDB["artifacts"]),
-    "wandb_experiment": config["experiment"],
-    "wandb_dir": RESULTS,
-}
+TOLD = f"{RESULTS}/{dashboards.TOLD}"
 # Steps of two splits side by side keep the cores busier than those of one.
 # A cluster (--jobs) is asked for four cores: how many its nodes have is not known here, and differs there, where the
 # rules are read again and must come to the same.
@@ -81,7 +74,7 @@ def growing(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
-ASKED = TRACKED | {
+ASKED = {
     "mem_mb": lambda w, attempt: asked(w.model, "mem_mb") * attempt,
     "runtime": lambda w, attempt: minutes(asked(w.model, "runtime")) * attempt,
     "gres": lambda w: asked(w.model, "gres"),
@@ -157,8 +150,8 @@ LEFT = Path(RESULTS) / "logs" / "slurm.json"
 
 
 onstart:
-    # Commands that are given the folder of the results alone find here what the experiment says.
-    write_json(f"{RESULTS}/{dashboards.TOLD}", {"metric": config["metric"], "wandb": WANDB})
+    # What the experiment says, for its runs and for commands that are given the folder of the results alone.
+    write_json(TOLD, {"metric": config["metric"], "wandb": WANDB | {"experiment": config["experiment"]}})
     # Jobs of a Snakemake that was killed would be at the runs that this one starts again.
     if name := getattr(workflow.scheduler._executor, "run_uuid", None):
         leftovers.take_over(LEFT, name)

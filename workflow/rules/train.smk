@@ -32,16 +32,15 @@ rule train:
         **ASKED,
     params:
         folder=subpath(output.run, parent=True),
+        told=TOLD,
+        results=RESULTS,
         changes=list(overrides(config.get("train", {}), "train")),
     shell:
         "begin {resources.attempt} {log:q}; "
         "unrolled train data={wildcards.data} split={wildcards.split} model={wildcards.model} "
         "fold={wildcards.fold} seed={wildcards.seed} threads={threads} "
         "paths.table={input.table} paths.folds={input.folds} paths.certificate={input.certificate} "
-        "paths.out={params.folder} paths.wandb={resources.wandb_dir} wandb.mode={resources.wandb_mode} "
-        "wandb.project={resources.wandb_project} wandb.entity={resources.wandb_entity} "
-        "wandb.experiment={resources.wandb_experiment} 'wandb.artifacts=[{resources.wandb_artifacts}]' "
-        "{params.changes:q} "
+        "paths.out={params.folder} paths.told={params.told} paths.wandb={params.results} {params.changes:q} "
         ">> {log:q} 2>&1"
 
 
@@ -71,14 +70,14 @@ rule baseline:
         **ASKED,
     params:
         folder=subpath(output.run, parent=True),
+        told=TOLD,
+        results=RESULTS,
     shell:
         "begin {resources.attempt} {log:q}; "
         "unrolled baseline --table {input.table:q} --folds {input.folds:q} --data-card {input.data_card:q} "
         "--model-card {input.model_card:q} --split {wildcards.split} --fold {wildcards.fold} "
-        "--seed {wildcards.seed} --wandb-mode {resources.wandb_mode} --wandb-project {resources.wandb_project} "
-        "--wandb-entity={resources.wandb_entity} --wandb-experiment {resources.wandb_experiment} "
-        "--wandb-artifacts={resources.wandb_artifacts} --certificate {input.certificate:q} "
-        "--wandb-dir {resources.wandb_dir:q} --out {params.folder:q} >> {log:q} 2>&1"
+        "--seed {wildcards.seed} --certificate {input.certificate:q} --told {params.told:q} "
+        "--wandb {params.results:q} --out {params.folder:q} >> {log:q} 2>&1"
 
 
 rule evaluate:
@@ -105,7 +104,6 @@ rule evaluate:
     conda:
         "../../envs/tools.yaml"
     resources:
-        **TRACKED,
         mem_mb=growing(1000),
         runtime=growing(10),
         attempt=growing(1),
