@@ -219,6 +219,19 @@ def test_a_gpu_is_asked_for_by_the_experiment(cluster, project, undisturbed):
     same_predictions(undisturbed, project)
 
 
+def test_runs_share_a_gpu_where_their_card_says_so(cluster, project, undisturbed):
+    edit(project / "config/model/lstm.yaml", resources={"gres": "gpu:1", "runs_per_gpu": 2})
+    workflow = Workflow(project, cluster)
+    run, pid = workflow.freeze()
+    [other] = set(RUNS) - {run}
+    cluster.until(lambda: "epoch  10/" in workflow.log(other), 120)  # beside the one that stands still
+    asked = cluster.call("squeue", "--noheader", "--states=running", "--format=%b %C %m %l").splitlines()
+    os.kill(pid, signal.SIGCONT)
+    assert asked == ["gres:gpu:1 2 8000M 1:10:00"]
+    workflow.finish()
+    same_predictions(undisturbed, project)
+
+
 def test_the_default_experiment_gives_the_same_predictions_as_at_home(cluster, tmp_path):
     home = copy_project(tmp_path / "home")
     away = copy_project(tmp_path / "away")

@@ -233,6 +233,7 @@ def baseline(**options: Any) -> None:
         read_yaml(options["data_card"]) | {"name": options["data_card"].stem},
         read_yaml(options["model_card"]) | {"name": options["model_card"].stem},
     )
+    options["model_card"].pop("resources", None)  # what it asks a cluster for decides no number
     told = options.pop("told")
     options["wandb"] = tracking.asked(told) if told else {"mode": "disabled"}
     baselines.run(**options)

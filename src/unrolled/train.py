@@ -267,6 +267,7 @@ def main(cfg: DictConfig) -> None:
     choices = HydraConfig.get().runtime.choices
     config["cell"] = {axis: choices[axis] for axis in ("data", "split", "model")}
     config["cell"] |= {"fold": config.pop("fold"), "seed": config.pop("seed")}
+    config["model"].pop("resources", None)  # what it asks a cluster for decides no number
     if told := config["paths"].get("told"):
         config["wandb"] |= asked(Path(told))
     train(config)

@@ -29,7 +29,7 @@ rule train:
         "../../envs/tools.yaml"
     threads: 1
     resources:
-        **ASKED,
+        **OF_RUN,
     params:
         folder=subpath(output.run, parent=True),
         told=TOLD,
@@ -67,7 +67,7 @@ rule baseline:
         "../../envs/tools.yaml"
     threads: 1
     resources:
-        **ASKED,
+        **OF_RUN,
     params:
         folder=subpath(output.run, parent=True),
         told=TOLD,
@@ -104,12 +104,9 @@ rule evaluate:
     conda:
         "../../envs/tools.yaml"
     resources:
+        **SHARED,
         mem_mb=growing(1000),
         runtime=growing(10),
-        attempt=growing(1),
-        turn=1,
-        # jobs of a group must agree in what is no number
-        gres=lambda w: asked(w.model, "gres"),
     shell:
         "begin {resources.attempt} {log:q}; "
         "unrolled evaluate --predictions {input.predictions:q} --run {input.run:q} --out {output:q} "
