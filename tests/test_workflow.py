@@ -180,6 +180,19 @@ def test_touching_a_card_reruns_nothing(mine):
     assert planned(mine) == {}
 
 
+@pytest.mark.faults(
+    "interruptions",
+    "the clock is set back by a month: the cards, or the tables and splits, have times in the future",
+    "nothing is computed again: what they hold counts",
+)
+@pytest.mark.parametrize("where", ["config", "results/data"])
+def test_files_from_the_future_rerun_nothing(mine, where):
+    ahead = time.time() + 30 * 86400
+    for path in (mine / where).rglob("*"):
+        os.utime(path, (ahead, ahead))
+    assert planned(mine) == {}
+
+
 def test_editing_a_model_card_retrains_that_model_only(mine):
     edit(mine / "config/model/lstm.yaml", title="LSTM, edited")
     jobs = planned(mine)
