@@ -1,5 +1,7 @@
 """A real Slurm on loopback, from Debian's packages: munge, one controller, virtual nodes; no root needed.
 
+With accounting a database and slurmdbd are started, too.
+
 PATH=$PATH:/usr/sbin python tests/slurm_cluster.py FOLDER   # starts one, says how to use it, stops it at Ctrl-C
 """
 
@@ -15,8 +17,10 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
+ACCOUNTANTS = ("slurmdbd", "sacctmgr", "sacct", "mariadbd", "mariadb-install-db")
 NODES = ("n1", "n2")
 CONF = """
 ClusterName=loop
@@ -42,19 +46,40 @@ GresTypes=gpu
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=1
 JobAcctGatherParams=OverMemoryKill
-AccountingStorageType=accounting_storage/none
-MinJobAge=300
 KillWait=5
 ReturnToService=2
 MpiDefault=none
 SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+MinJobAge={forgets}
+"""
+WITHOUT = "AccountingStorageType=accounting_storage/none\n"
+WITH = """
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={port}
+AccountingStoragePass={root}/munge/socket
+"""
+DBD = """
+AuthType=auth/munge
+AuthInfo=socket={root}/munge/socket
+DbdAddr=127.0.0.1
+DbdHost={host}
+DbdPort={port}
+SlurmUser={user}
+LogFile={root}/slurmdbd.log
+PidFile={root}/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={database}
+StorageUser={user}
+StorageLoc=slurm
 """
 
 
-def missing() -> list[str]:
+def missing(programs: tuple[str, ...] = PROGRAMS) -> list[str]:
     """Programs that are not installed."""
-    return [name for name in PROGRAMS if shutil.which(name) is None]
+    return [name for name in programs if shutil.which(name) is None]
 
 
 def free_ports(n: int) -> list[int]:
@@ -66,16 +91,26 @@ def free_ports(n: int) -> list[int]:
 
 
 class Cluster:
-    """Daemons that live below a folder of short name (sockets' names may have 107 letters)."""
+    """Daemons that live below a folder of short name (sockets' names may have 107 letters).
 
-    def __init__(self, root: Path):
-        self.root = root
+    Args:
+        root: the folder.
+        accounting: whether jobs are kept in a database.
+        forgets: seconds after which the controller forgets finished jobs (MinJobAge).
+    """
+
+    def __init__(self, root: Path, accounting: bool = False, forgets: int = 300):
+        self.root, self.accounting = root, accounting
         for name in ("munge", "state", *(f"spool/{node}" for node in NODES)):
             (root / name).mkdir(parents=True, mode=0o700)
         (root / "munge" / "key").write_bytes(secrets.token_bytes(128))
         (root / "munge" / "key").chmod(0o400)
-        host, (port, *ports) = socket.gethostname(), free_ports(1 + len(NODES))
-        conf = CONF.format(root=root, host=host, user=getpass.getuser(), port=port)
+        host, (port, dbd, self.database, *ports) = socket.gethostname(), free_ports(3 + len(NODES))
+        names = {"root": root, "host": host, "user": getpass.getuser()}
+        conf = CONF.format(**names, port=port, forgets=forgets)
+        conf += WITH.format(root=root, port=dbd) if accounting else WITHOUT
+        (root / "slurmdbd.conf").write_text(DBD.format(**names, port=dbd, database=self.database))
+        (root / "slurmdbd.conf").chmod(0o600)
         for node, own in zip(NODES, ports, strict=True):
             conf += f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={own} CPUs=4 RealMemory=64000 "
             conf += "Gres=gpu:1\n"
@@ -99,9 +134,22 @@ class Cluster:
         munge = self.root / "munge"
         files = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
         self.call("munged", "--force", *(f"--{option}={munge / name}" for option, name in files.items()))
+        if self.accounting:
+            self.start_accounting()
         self.start_controller()
         for node in NODES:
             self.start_node(node)
+
+    def start_accounting(self) -> None:
+        data, user = self.root / "database", getpass.getuser()
+        self.call("mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--user={user}", "--skip-test-db")
+        command = ["mariadbd", "--no-defaults", f"--datadir={data}", f"--user={user}", f"--port={self.database}"]
+        command += ["--bind-address=127.0.0.1", f"--socket={self.root}/sql", "--skip-grant-tables"]
+        with (self.root / "database.log").open("w") as log:
+            self.server = subprocess.Popen(command, stdout=log, stderr=log)
+        self.until(lambda: "ready for connections" in (self.root / "database.log").read_text())
+        self.call("slurmdbd")
+        self.until(lambda: self.call("sacctmgr", "--immediate", "add", "cluster", "loop"))
 
     def start_controller(self) -> None:
         self.call("slurmctld")
@@ -129,8 +177,15 @@ class Cluster:
             self.call("scancel", f"--user={getpass.getuser()}")
             self.until(lambda: not self.call("squeue", "--noheader").strip())
         for name in ("slurmctld", *(f"slurmd.{node}" for node in NODES), "munge/munged"):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
-                os.kill(self._pid(name), signal.SIGTERM)
+            self._end(name)
+        if self.accounting:
+            self._end("slurmdbd")
+            self.server.terminate()
+            self.server.wait(60)
+
+    def _end(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
+            os.kill(self._pid(name), signal.SIGTERM)
 
     def jobs(self) -> dict[str, str]:
         """Job -> node, of those that run."""
@@ -164,9 +219,9 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running(root: Path) -> Iterator[Cluster]:
-    """A cluster that is up, and stopped in the end."""
-    cluster = Cluster(root)
+def running(root: Path, **options: Any) -> Iterator[Cluster]:
+    """A cluster that is up, and stopped in the end; options are those of `Cluster`."""
+    cluster = Cluster(root, **options)
     try:
         cluster.start()
         yield cluster

@@ -1,11 +1,14 @@
 """What a finished run hands over is put back whenever it is asked for, and nobody else's; one process at a run."""
 
 import multiprocessing
+import re
+import socket
 import time
 from pathlib import Path
 
 import pytest
 
+from unrolled import handover
 from unrolled.handover import alone, keep, restored
 
 NAMES = ("predictions.parquet", "run.json")
@@ -62,14 +65,25 @@ def _hold(out: Path, ready: object, seconds: float) -> None:
         time.sleep(seconds)
 
 
-def test_the_second_process_waits_for_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_second_process_waits_for_the_first_and_says_for_whom_and_at_length_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "42")
+    monkeypatch.setattr(handover, "LOOK", 0.1)
+    monkeypatch.setattr(handover, "LONG", 0.4)
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
-    first = context.Process(target=_hold, args=(tmp_path, ready, 1.0))
+    first = context.Process(target=_hold, args=(tmp_path, ready, 3.0))
     first.start()
     assert ready.wait(60)
     with alone(tmp_path):
-        assert "waiting: another process is at" in capsys.readouterr().err
+        at_once, *later = capsys.readouterr().err.splitlines()
     first.join()
+    holder = rf"process {first.pid} on {socket.gethostname()} \(job 42 of Slurm\), since 20\d\d-\d\d-\d\d [\d:]{{8}}"
+    assert re.fullmatch(rf"waiting: another process is at {tmp_path}: {holder}", at_once)
+    assert 1 <= len(later) <= 3  # after 0.4, 0.8 and 1.6 seconds and what a look takes, or less often
+    for line in later:
+        assert line.startswith(at_once)
+        assert f"remove {tmp_path}/checkpoints/lock and start again" in line
     with alone(tmp_path):
         assert capsys.readouterr().err == ""

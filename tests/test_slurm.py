@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from slurm_cluster import Cluster
 from test_workflow import SNAKEMAKE, copy_project, edit
 
 ABSENT = slurm_cluster.missing()
+ACCOUNTLESS = slurm_cluster.missing(slurm_cluster.ACCOUNTANTS)
 PROFILE = ["--profile", "workflow/profiles/slurm", "--slurm-init-seconds-before-status-checks", "1"]
 FAST = ["--latency-wait", "10", "--nocolor"]
 RUNS = [f"results/demo/runs/demo/random/lstm/fold0-seed{seed}" for seed in (0, 1)]
@@ -29,12 +31,20 @@ pytestmark = [
 ]
 
 
+@contextmanager
+def started(**options):
+    root = Path(tempfile.mkdtemp(prefix="slurm."))
+    try:
+        with slurm_cluster.running(root, **options) as cluster:
+            yield cluster
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
 @pytest.fixture(scope="module")
 def cluster():
-    root = Path(tempfile.mkdtemp(prefix="slurm."))
-    with slurm_cluster.running(root) as started:
-        yield started
-    shutil.rmtree(root, ignore_errors=True)
+    with started() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +209,24 @@ def test_what_was_finished_in_a_job_that_dies_is_not_run_again(cluster, project,
     assert "finished before, and put back" in workflow.log(done)
 
 
+@pytest.mark.skipif(bool(ACCOUNTLESS), reason=f"no accounting: {', '.join(ACCOUNTLESS)} not on PATH")
+@pytest.mark.parametrize("forgets", [300, 2], ids=["squeue is asked", "sacct is asked"])
+def test_accounting_is_no_hindrance(project, undisturbed, forgets):
+    """Where the controller forgets its finished jobs at once, the executor turns to the database."""
+    with started(accounting=True, forgets=forgets) as cluster:
+        workflow = Workflow(project, cluster)
+        run, pid = workflow.freeze()
+        [job] = cluster.jobs()
+        if forgets == 300:
+            cluster.call("scancel", job)
+        else:
+            os.kill(pid, signal.SIGKILL)
+        went_on(workflow, undisturbed, run)
+        assert ("Falling back to 'sacct'" in workflow.text()) == (forgets < 3)
+        told = cluster.call("sacct", "--noheader", "--allocations", "--parsable2", "--format=State", f"--jobs={job}")
+        assert told.startswith("CANCELLED" if forgets == 300 else "FAILED")
+
+
 def test_any_scheduler_does_by_template(cluster, project, undisturbed):
     profile = ["--profile", "workflow/profiles/cluster-generic"]
     workflow = Workflow(project, cluster, profile=profile, UNROLLED_SCHEDULER="slurm", UNROLLED_GRACE="5")
@@ -215,6 +243,19 @@ def test_a_gpu_is_asked_for_by_the_experiment(cluster, project, undisturbed):
     asked = cluster.call("squeue", "--noheader", "--states=running", "--format=%b %C %m %l").splitlines()
     os.kill(pid, signal.SIGCONT)
     assert set(asked) == {"gres:gpu:1 1 4000M 2:10:00"}  # a run and its metrics
+    workflow.finish()
+    same_predictions(undisturbed, project)
+
+
+def test_runs_share_a_gpu_where_their_card_says_so(cluster, project, undisturbed):
+    edit(project / "config/model/lstm.yaml", resources={"gres": "gpu:1", "runs_per_gpu": 2})
+    workflow = Workflow(project, cluster)
+    run, pid = workflow.freeze()
+    [other] = set(RUNS) - {run}
+    cluster.until(lambda: "epoch  10/" in workflow.log(other), 120)  # beside the one that stands still
+    asked = cluster.call("squeue", "--noheader", "--states=running", "--format=%b %C %m %l").splitlines()
+    os.kill(pid, signal.SIGCONT)
+    assert asked == ["gres:gpu:1 2 8000M 1:10:00"]
     workflow.finish()
     same_predictions(undisturbed, project)
 

@@ -11,6 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from unrolled import tracking
+from unrolled.errors import UnrolledError
+from unrolled.files import write_json
 from wandb_service import silence
 
 CONFIG = {"cell": {"data": "demo", "split": "random", "model": "lstm", "fold": 0, "seed": 2}, "train": {}}
@@ -36,6 +38,14 @@ def start(folder: Path, environment: dict[str, str] | None = None, **settings) -
     assert done.returncode == 0, done.stderr
     assert "finished" in done.stdout
     return done.stdout + done.stderr
+
+
+def test_how_wandb_is_to_be_told_is_read_where_the_workflow_wrote_it(tmp_path):
+    told = tmp_path / "experiment.json"
+    with pytest.raises(UnrolledError, match=r"experiment\.json: there is no such file; `snakemake` writes it"):
+        tracking.asked(told)
+    write_json(told, {"metric": "mcc", "wandb": SETTINGS | {"experiment": "demo"}})
+    assert tracking.asked(told) == SETTINGS | {"experiment": "demo"}
 
 
 @pytest.mark.slow

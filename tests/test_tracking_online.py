@@ -59,7 +59,7 @@ def test_a_training_that_is_watched_online_tells_everything(service, material):
     done = train(material, "wandb.mode=online", "wandb.entity=lab", "wandb.artifacts=[certificate,predictions]")
     assert done.returncode == 0, done.stderr
     assert "wandb:" not in done.stderr, done.stderr
-    (run,) = service.runs.values()
+    ((name, run),) = service.runs.items()
     rows = [row for row in run.rows.values() if "val_loss" in row]
     assert [row["epoch"] for row in rows] == [0, 1, 2]
     assert {"train_loss", "grad_norm_mean", "grad_norm_max", "clipped_share", "lr"} <= set(rows[0])
@@ -71,6 +71,8 @@ def test_a_training_that_is_watched_online_tells_everything(service, material):
     assert config["experiment"]["value"] == "tiny"
     record = json.loads((material / "run/run.json").read_text())
     assert run.summary["cost/params"] == record["params"]
+    where = {"id": name, "project": "unrolled", "entity": "lab", "url": f"{service.address}/lab/unrolled/runs/{name}"}
+    assert record["wandb"] == where
     assert run.summary["leakage/share_above"] == LEAK["share_above"]
     assert 0 <= run.summary["test/macro_f1"] <= 1
     assert "confusion_table" in json.dumps(run.summary)
@@ -80,7 +82,7 @@ def test_a_training_that_is_watched_online_tells_everything(service, material):
     predictions = (material / "run/predictions.parquet").read_bytes()
     assert predictions in service.files.values()
     service.requests.clear()
-    assert sync(material / "wandb") == {"uploaded": 0, "before": 1, "unfinished": 0}
+    assert sync(material / "wandb") == {"uploaded": 0, "before": 1, "left": 0}
     assert not service.requests
 
 
@@ -97,7 +99,7 @@ def test_a_server_that_dies_while_a_network_trains_takes_nothing_with_it(service
     (log,) = (material / "wandb").glob("run-*/*.wandb")
     assert not uploaded(log)
     service.dying = False
-    assert sync(material / "wandb") == {"uploaded": 1, "before": 0, "unfinished": 0}
+    assert sync(material / "wandb") == {"uploaded": 1, "before": 0, "left": 0}
     (run,) = service.runs.values()
     assert run.complete
     assert {row["epoch"] for row in run.rows.values() if "val_loss" in row} == {0, 1, 2}
@@ -142,6 +144,9 @@ def test_a_training_that_goes_on_in_a_new_run_has_all_of_the_history(material):
     epochs = [item["epoch"] for item in items if "epoch" in item]
     assert epochs == list(range(len(epochs)))
     assert any("before_end" in name for name in items[0])
+    record = json.loads((material / "run/run.json").read_text())
+    nowhere = {"project": "unrolled", "entity": None, "url": None}
+    assert record["wandb"] == nowhere | {"id": log.stem.removeprefix("run-")}
 
 
 def exit_code(log: Path) -> int | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from unrolled.errors import UnrolledError
+from unrolled.files import write_json
 from unrolled.uploading import sync
 from wandb_service import KEY, complete, serving, silence
 
@@ -68,7 +69,7 @@ def test_what_was_tracked_offline_is_uploaded_once_and_what_was_interrupted_is_n
         track(home, seed=2, end=end)
     first = unrolled_sync(home / "wandb")
     assert first.returncode == 0, first.stderr
-    assert "2 runs uploaded, 0 were there already, 3 unfinished left out" in first.stderr
+    assert "2 runs uploaded, 0 were there already, 3 left out: unfinished, or trained anew since" in first.stderr
     assert len(service.runs) == 2
     for run in service.runs.values():
         assert complete(run)
@@ -77,8 +78,20 @@ def test_what_was_tracked_offline_is_uploaded_once_and_what_was_interrupted_is_n
     service.requests.clear()
     again = unrolled_sync(home / "wandb")
     assert again.returncode == 0
-    assert "0 runs uploaded, 2 were there already, 3 unfinished left out" in again.stderr
+    assert "0 runs uploaded, 2 were there already, 3 left out: unfinished, or trained anew since" in again.stderr
     assert not service.requests
+
+
+def test_a_run_that_was_trained_anew_since_stays_here(service, home):
+    for seed in (1, 2):
+        track(home, seed=seed)
+    _, kept = (log.stem.removeprefix("run-") for log in (home / "wandb").glob("offline-run-*/*.wandb"))
+    runs = home / "runs/demo/random/lstm"
+    write_json(runs / "fold0-seed2/run.json", {"wandb": {"id": kept}})
+    assert sync(home / "wandb") == {"uploaded": 1, "before": 0, "left": 1}
+    assert list(service.runs) == [kept]
+    write_json(runs / "fold0-seed1/run.json", {})  # it may be any run's
+    assert sync(home / "wandb") == {"uploaded": 1, "before": 1, "left": 0}
 
 
 def test_a_server_that_dies_in_the_middle_is_said_and_a_later_sync_goes_on(service, home):
@@ -89,7 +102,7 @@ def test_a_server_that_dies_in_the_middle_is_said_and_a_later_sync_goes_on(servi
     assert service.runs  # it came as far as the name
     assert not any(complete(run) for run in service.runs.values())
     service.dying = False
-    assert sync(home / "wandb") == {"uploaded": 1, "before": 0, "unfinished": 0}
+    assert sync(home / "wandb") == {"uploaded": 1, "before": 0, "left": 0}
     (run,) = service.runs.values()
     assert complete(run)
 

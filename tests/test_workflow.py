@@ -181,6 +181,19 @@ def test_touching_a_card_reruns_nothing(mine):
     assert planned(mine) == {}
 
 
+@pytest.mark.faults(
+    "interruptions",
+    "the clock is set back by a month: the cards, or the tables and splits, have times in the future",
+    "nothing is computed again: what they hold counts",
+)
+@pytest.mark.parametrize("where", ["config", "results/data"])
+def test_files_from_the_future_rerun_nothing(mine, where):
+    ahead = time.time() + 30 * 86400
+    for path in (mine / where).rglob("*"):
+        os.utime(path, (ahead, ahead))
+    assert planned(mine) == {}
+
+
 def test_editing_a_model_card_retrains_that_model_only(mine):
     edit(mine / "config/model/lstm.yaml", title="LSTM, edited")
     jobs = planned(mine)
@@ -234,6 +247,33 @@ def test_a_baseline_asks_for_what_the_experiment_says_of_it(tmp_path):
     assert resources(project, "certificate", run, "--attempt", "3")["runtime"] == str(3 * 240)
     still = resources(project, "baseline", run, "--attempt", "2", "--set-resources", "baseline:runtime=15")
     assert still["runtime"] == "15"
+
+
+def test_a_card_says_what_its_runs_ask_for_and_that_trains_nothing_anew(mine, finished):
+    path = mine / "config/model/lstm.yaml"
+    edit(path, resources={"gres": "gpu:1", "runs_per_gpu": 3, "mem_mb": 5000})
+    found = resources(mine, "train", f"{RUN}/run.json")
+    assert (found["gres"], found["turn"], found["mem_mb"]) == ("gpu:1", "8", "5000")
+    done = snakemake(mine, "--", f"{RUN}/run.json")
+    assert done.returncode == 0, done.stderr
+    log = (mine / "results/demo/logs/demo.random.lstm.fold0-seed0.train.log").read_text()
+    assert "finished before, and put back" in log
+    assert (mine / RUN / "run.json").read_bytes() == (finished / RUN / "run.json").read_bytes()
+
+
+def test_runs_that_share_a_gpu_are_planned_into_one_job(tmp_path):
+    pytest.importorskip("snakemake_executor_plugin_slurm", reason="needs requirements.cluster.lock")
+    project = copy_project(tmp_path)
+    edit(project / "config/model/lstm.yaml", resources={"gres": "gpu:1", "runs_per_gpu": 3})
+    edit(project / "config/model/gru.yaml", resources={"gres": "gpu:a100:1"})
+    matrix = {"data": ["demo"], "split": ["random"], "model": ["kmer", "rnn", "lstm", "gru"], "fold": [0]}
+    edit(project / "config/config.yaml", matrix=matrix | {"seed": list(range(6))})
+    done = snakemake(project, "-n", "--profile", "workflow/profiles/slurm")
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = done.stdout + done.stderr
+    jobs = [re.findall(r"model=(\w+), fold=0, seed=\d\n", job) for job in text.split("group job ")[1:]]
+    runs = sorted((set(models).pop(), len(models) // 2) for models in jobs)  # each with its metrics
+    assert runs == [*[("gru", 1)] * 6, ("kmer", 1), ("lstm", 3), ("lstm", 3), ("rnn", 2), ("rnn", 4)]
 
 
 def test_another_training_setting_retrains_the_networks_but_not_the_baselines(mine):

@@ -7,38 +7,70 @@ again: those that were finished then are put back instead of computed anew, whoe
 import fcntl
 import os
 import shutil
+import socket
 import sys
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 from unrolled.files import atomic, sha256
+from unrolled.progress import spoken
 
 LABEL = "identity"  # of the run whose files are kept, and their checksums
+LOOK = 1.0  # seconds between two looks at a lock that another process has
+LONG = 60.0  # seconds of waiting after which it is said how to mend it; then after twice as long, and so on
 
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """Wait until no other process is at the run folder `out`.
+    """Wait until no other process is at the run folder `out`; say which one is, and after a while how to mend it.
 
     It may be of a workflow that was killed, or on a node that is cut off. A file system without locks gives none.
     """
     path = out / "checkpoints" / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
+    with path.open("a+") as lock:
         try:
-            _wait(lock.fileno(), out)
+            _wait(lock.fileno(), path, out)
         except OSError as error:
             print(f"warning: {path} cannot be locked ({error.strerror})", file=sys.stderr, flush=True)
+        _sign(lock.fileno())
         yield
 
 
-def _wait(lock: int, out: Path) -> None:
+def _wait(lock: int, path: Path, out: Path) -> None:
+    began, due = time.monotonic(), 0.0
+    while not _locked(lock):
+        passed = time.monotonic() - began
+        if passed >= due:
+            who = os.pread(lock, 1000, 0).decode(errors="replace")
+            told = f"waiting: another process is at {out}" + (f": {who}" if who else "")
+            if due:
+                told += f"; for {spoken(passed)} now. If nobody needs what it does, end it there; if its computer is "
+                told += f"gone, end this one, remove {path} and start again"
+            print(told, file=sys.stderr, flush=True)
+            due = max(LONG, 2 * passed)
+        time.sleep(LOOK)
+
+
+def _locked(lock: int) -> bool:
+    """Take a lock, unless another process has it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(f"waiting: another process is at {out}", file=sys.stderr, flush=True)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        return False
+    return True
+
+
+def _sign(lock: int) -> None:
+    """Write into a lock's file who has it, for those who wait."""
+    job = os.environ.get("SLURM_JOB_ID")
+    who = f"process {os.getpid()} on {socket.gethostname()}" + (f" (job {job} of Slurm)" if job else "")
+    with suppress(OSError):  # a full disk
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{who}, since {datetime.now():%Y-%m-%d %H:%M:%S}".encode())
 
 
 def restored(out: Path, identity: str) -> bool:

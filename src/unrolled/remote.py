@@ -21,8 +21,9 @@ def sync(folder: Path, entity: str | None, stalled: float) -> None:
     """Upload runs that wandb recorded in FOLDER and that are not on its server yet.
 
     What is there already is not sent again, and an upload that was interrupted goes on. Runs that still run, were
-    interrupted or failed are left out: what was interrupted went on as another. The exit status is 0 if everything is
-    there, 2 if not.
+    interrupted or failed are left out: what was interrupted went on as another. So are those that were trained anew
+    since, where every run.json of the experiment names its run. The exit status is 0 if everything is there, and 2 if
+    not.
 
     \b
     Example:
@@ -32,7 +33,7 @@ def sync(folder: Path, entity: str | None, stalled: float) -> None:
     from unrolled.progress import meter
 
     done = uploading.sync(folder, entity=entity or None, stalled=stalled, progress=meter("uploading: runs"))
-    left = f", {done['unfinished']} unfinished left out" if done["unfinished"] else ""
+    left = f", {done['left']} left out: unfinished, or trained anew since" if done["left"] else ""
     say(f"{done['uploaded']} runs uploaded, {done['before']} were there already{left}")
 
 

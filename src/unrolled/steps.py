@@ -221,25 +221,21 @@ def train(overrides: tuple[str, ...]) -> None:
 @click.option("--split", required=True, help="Name of the split, for the record.")
 @click.option("--fold", required=True, type=click.IntRange(0), help="Test on this fold, validate on the next.")
 @click.option("--seed", default=0, type=click.IntRange(0), help="For the record: baselines draw no numbers.")
-@click.option("--wandb-mode", default="disabled", type=click.Choice(["offline", "online", "disabled"]))
-@click.option("--wandb-project", default="unrolled", show_default=True)
-@click.option("--wandb-entity", help="User or team whose project it is.")
-@click.option("--wandb-experiment", help="What the dashboards tell experiments apart by.")
-@click.option("--wandb-artifacts", default="", help="Files to keep there: certificate, predictions; by commas.")
-@click.option("--wandb-dir", default=".", type=FOLDER, help="wandb writes below <this>/wandb.")
+@click.option("--told", type=EXISTING, help="experiment.json: how wandb is told of the run; else it is not.")
+@click.option("--wandb", "wandb_dir", default=".", type=FOLDER, help="wandb writes below <this>/wandb.")
 @click.option("--certificate", type=EXISTING, help="certificate.json of these folds: it must keep its promise.")
 @click.option("--out", required=True, type=FOLDER, help="The run's folder.")
 def baseline(**options: Any) -> None:
     """Fit one baseline."""
-    from unrolled import baselines
+    from unrolled import baselines, tracking
 
     options["data_card"], options["model_card"] = (
         read_yaml(options["data_card"]) | {"name": options["data_card"].stem},
         read_yaml(options["model_card"]) | {"name": options["model_card"].stem},
     )
-    told = ("mode", "project", "entity", "experiment", "artifacts")
-    options["wandb"] = {name: options.pop(f"wandb_{name}") for name in told}
-    options["wandb"]["artifacts"] = options["wandb"]["artifacts"].split(",") if options["wandb"]["artifacts"] else []
+    options["model_card"].pop("resources", None)  # what it asks a cluster for decides no number
+    told = options.pop("told")
+    options["wandb"] = tracking.asked(told) if told else {"mode": "disabled"}
     baselines.run(**options)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from unrolled import server, uploading
 from unrolled.deferred import put_off
 from unrolled.errors import UnrolledError
-from unrolled.files import read_json
+from unrolled.files import read_json, write_json
 
 INIT_TIMEOUT = 20  # seconds; without a network the default of 90 would stall every run
 FINISH_TIMEOUT = 60  # seconds that the end of a run waits for its upload; what is left is for `wandb_sync`
@@ -18,6 +18,17 @@ LEAVING = 5  # seconds that a run which is stopped gives wandb: a scheduler kill
 COSTS = ("params", "seconds", "epochs", "best_epoch", "peak_memory_mb", "tokens_per_second", "n_train")
 LEAKAGE = ("definition", "threshold", "method", "share_above", "above_threshold", "max_identity")  # of a certificate
 CONFUSION = ("Actual", "Predicted", "nPredictions")  # what wandb's chart calls them
+
+
+def asked(told: Path) -> dict[str, Any]:
+    """How an experiment wants wandb to be told of its runs: the `settings` of `start`, as the workflow wrote them.
+
+    Raises UnrolledError if the file is not there, or damaged.
+    """
+    if not told.is_file():
+        raise UnrolledError(f"{told}: there is no such file; `snakemake` writes it when it starts")
+    settings: dict[str, Any] = read_json(told)["wandb"]
+    return settings
 
 
 def start(settings: dict[str, Any], folder: Path, config: dict[str, Any]) -> Any | None:
@@ -94,7 +105,7 @@ class Tracker:
         _log(self.run, row, step)
 
     def finish(self, out: Path, report: Callable[[], dict[str, Any]], certificate: Path | None) -> None:
-        """Tell the results of a run and close it; a failure is said and swallowed.
+        """Tell the results of a run and close it, and run.json which one it is; a failure is said and swallowed.
 
         Args:
             out: the run's folder, which holds run.json and predictions.parquet.
@@ -114,6 +125,7 @@ class Tracker:
                     _keep(run, kind, path, config["cell"])
             summary = {f"test/{name}": value for name, value in measured["metrics"].items()}
             record = read_json(out / "run.json")
+            write_json(out / "run.json", record | {"wandb": _identity(run)})
             summary |= {f"cost/{name}": record[name] for name in COSTS if record.get(name) is not None}
             finish(run, summary | _leakage(certificate))
         except Exception as error:  # the results are in the files already
@@ -139,6 +151,12 @@ def finish(run: Any | None, summary: dict[str, Any]) -> None:
         _say(f"no upload to the end within {FINISH_TIMEOUT} seconds: {_later(run)}")
     except Exception as error:  # the results are in the files already
         _say(f"could not finish the wandb run: {error}")
+
+
+def _identity(run: Any) -> dict[str, str | None]:
+    """Which run it is; it has an address where it is online."""
+    facts = {"id": run.id, "project": run.project, "entity": run.entity or None}
+    return facts | {"url": None if run.offline else run.url}
 
 
 def _later(run: Any) -> str:

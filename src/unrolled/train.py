@@ -39,7 +39,7 @@ from unrolled.instruments import COLUMNS, Instruments
 from unrolled.layers import Recurrent
 from unrolled.recipe import History, Stopping, Training
 from unrolled.tasks import named
-from unrolled.tracking import Tracker
+from unrolled.tracking import Tracker, asked
 
 DIVERGED = (
     "the gradient is not finite within the first epoch. Remedies, in the lecture's order: "
@@ -254,11 +254,14 @@ def _say_start(config: dict[str, Any], material: runs.Material, network: nn.Modu
 
 @hydra.main(version_base="1.3", config_path=None, config_name="train")
 def main(cfg: DictConfig) -> None:
-    """Hydra's entry point: names the cell after the chosen cards and trains it."""
+    """Hydra's entry point: names the cell after the chosen cards, asks how wandb is told of it, and trains it."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     choices = HydraConfig.get().runtime.choices
     config["cell"] = {axis: choices[axis] for axis in ("data", "split", "model")}
     config["cell"] |= {"fold": config.pop("fold"), "seed": config.pop("seed")}
+    config["model"].pop("resources", None)  # what it asks a cluster for decides no number
+    if told := config["paths"].get("told"):
+        config["wandb"] |= asked(Path(told))
     train(config)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from unrolled import server
 from unrolled.errors import UnrolledError
+from unrolled.files import read_json
 
 STALLED = 60  # seconds without any progress after which an upload is stopped
 Progress = Callable[[int, int], None]
@@ -27,22 +28,25 @@ def sync(
 ) -> dict[str, int]:
     """Upload the runs below `<folder>` that ended well and were not uploaded yet.
 
+    Where every run.json of the experiment names its run, others are of earlier settings, and stay here.
+
     Args:
-        folder: wandb's folder, which holds `offline-run-*` and `run-*`.
+        folder: wandb's folder in results/<experiment>, which holds `offline-run-*` and `run-*`.
         entity: whose the runs are to be; by default as wandb decides.
         stalled: seconds without progress after which the upload is stopped.
         progress: is told (uploaded, of) now and then.
 
     Returns:
-        How many runs were `uploaded` now, were there `before`, and are `unfinished`: still running, stopped, killed
-        or failed. What was interrupted goes on in another run, which holds all of its history.
+        How many runs were `uploaded` now, were there `before`, and are `left` out: still running, stopped, killed or
+        failed, or of earlier settings. What was interrupted goes on in another run, which holds all of its history.
 
     Raises:
         UnrolledError: no such folder, no key, no answer from the server, or runs that could not be uploaded.
     """
     runs = _runs(folder)
     left = [run for run in runs if not uploaded(run)]
-    pending = [run for run in left if ended(run)]
+    named = _named(folder.parent / "runs")
+    pending = [run for run in left if (not named or _id(run) in named) and ended(run)]
     if pending:
         server.greet()
         said = _upload(pending, folder, entity, stalled, progress or (lambda done, of: None))
@@ -52,7 +56,7 @@ def sync(
                 f"{folder}: {failed} of {len(pending)} runs could not be uploaded ({said}); "
                 "the same command goes on from there"
             )
-    return {"uploaded": len(pending), "before": len(runs) - len(left), "unfinished": len(left) - len(pending)}
+    return {"uploaded": len(pending), "before": len(runs) - len(left), "left": len(left) - len(pending)}
 
 
 def how(folder: Path) -> str:
@@ -88,6 +92,16 @@ def _runs(folder: Path) -> list[Path]:
         )
     found = [*folder.glob("offline-run-*/*.wandb"), *folder.glob("run-*/*.wandb")]
     return sorted(found, key=lambda run: run.parent.name.removeprefix("offline-"))
+
+
+def _id(run: Path) -> str:
+    return run.stem.removeprefix("run-")
+
+
+def _named(folder: Path) -> set[str]:
+    """Ids of wandb's runs that the run.json below a folder name; none if one of these names none."""
+    records = [read_json(path) for path in folder.glob("*/*/*/*/run.json")]
+    return {record["wandb"]["id"] for record in records} if all(r.get("wandb") for r in records) else set()
 
 
 def _upload(pending: list[Path], folder: Path, entity: str | None, stalled: float, progress: Progress) -> str:

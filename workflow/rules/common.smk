@@ -26,6 +26,7 @@ DECK = cards.Deck(Path("config"), Path("workflow/schemas"))
 try:
     CARDS = DECK.matrix(config, " + ".join(map(os.path.relpath, workflow.configfiles)))
     CELLS = cards.cells(config["matrix"], CARDS["model"])
+    ASKED = cards.asked(config.get("resources", {}), CARDS["model"])
 except UnrolledError as error:
     sys.exit(f"unrolled: error: {error}")
 
@@ -37,16 +38,9 @@ SPLIT = "results/data/{data}/{split}"
 CLUSTERED = [name for name, card in CARDS["split"].items() if card["group"] == "cluster"]
 SEPARATED = [name for name, card in CARDS["split"].items() if card["group"] == "homology"]
 OTHER_TABLES = ["models", "splits", "bands", "lengths", "history", "classes", "confusion", "calibration", "points"]
-# Where the runs are tracked is given as resources of the rules: changing it is no reason to train again.
+# Where the runs are tracked they read in a file that is no input of theirs: changing it is no reason to train again.
 WANDB = {"mode": "offline", "project": "unrolled", "entity": None, "artifacts": []} | config.get("wandb", {})
-TRACKED = {
-    "wandb_mode": WANDB["mode"],
-    "wandb_project": WANDB["project"],
-    "wandb_entity": WANDB["entity"] or "",
-    "wandb_artifacts": ",".join(WANDB["artifacts"]),
-    "wandb_experiment": config["experiment"],
-    "wandb_dir": RESULTS,
-}
+TOLD = f"{RESULTS}/{dashboards.TOLD}"
 # Steps of two splits side by side keep the cores busier than those of one.
 # A cluster (--jobs) is asked for four cores: how many its nodes have is not known here, and differs there, where the
 # rules are read again and must come to the same.
@@ -58,16 +52,8 @@ MATRIX = json.dumps(config["matrix"])
 SOURCE = Path(os.path.relpath(Path(unrolled.__file__).parent))
 
 
-# What a run asks a cluster for: the experiment's `resources`, and those of one model above them.
-RESOURCES = {"mem_mb": 4000, "runtime": "1h", "gres": ""} | config.get("resources", {})
 MINUTES = {"": 1, "m": 1, "h": 60, "d": 24 * 60}
-
-
-def asked(model, what):
-    """One resource of a run of a model; baselines use no GPU."""
-    if what == "gres" and CARDS["model"][model]["kind"] == "baseline":
-        return ""
-    return RESOURCES.get("models", {}).get(model, {}).get(what, RESOURCES[what])
+TURN = 24  # what the runs of a job share (Slurm's profile): one takes all of it, or as many as share a GPU
 
 
 def minutes(text):
@@ -81,20 +67,24 @@ def growing(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
-ASKED = TRACKED | {
-    "mem_mb": lambda w, attempt: asked(w.model, "mem_mb") * attempt,
-    "runtime": lambda w, attempt: minutes(asked(w.model, "runtime")) * attempt,
-    "gres": lambda w: asked(w.model, "gres"),
+# What a run and its metrics ask for alike: jobs of a group must agree in what is no number.
+SHARED = {
+    "gres": lambda w: ASKED[w.model]["gres"],
+    "turn": lambda w: TURN // ASKED[w.model]["runs_per_gpu"],
     "attempt": growing(1),
-    "turn": 1,
+}
+OF_RUN = SHARED | {
+    "mem_mb": lambda w, attempt: ASKED[w.model]["mem_mb"] * attempt,
+    "runtime": lambda w, attempt: minutes(ASKED[w.model]["runtime"]) * attempt,
 }
 
 
 def group_of(w):
-    """Runs that may share a job of a cluster: those that ask for a GPU are apart, and so are baselines."""
+    """Runs that may share a job of a cluster: those that ask for a GPU, or share one, are apart; so are baselines."""
     if CARDS["model"][w.model]["kind"] == "baseline":
         return "baselines"
-    return "gpu_runs" if asked(w.model, "gres") else "runs"
+    many = ASKED[w.model]["runs_per_gpu"]
+    return f"gpu_runs_{many}" if many > 1 else "gpu_runs" if ASKED[w.model]["gres"] else "runs"
 
 
 def one_of(names):
@@ -157,8 +147,8 @@ LEFT = Path(RESULTS) / "logs" / "slurm.json"
 
 
 onstart:
-    # Commands that are given the folder of the results alone find here what the experiment says.
-    write_json(f"{RESULTS}/{dashboards.TOLD}", {"metric": config["metric"], "wandb": WANDB})
+    # What the experiment says, for its runs and for commands that are given the folder of the results alone.
+    write_json(TOLD, {"metric": config["metric"], "wandb": WANDB | {"experiment": config["experiment"]}})
     # Jobs of a Snakemake that was killed would be at the runs that this one starts again.
     if name := getattr(workflow.scheduler._executor, "run_uuid", None):
         leftovers.take_over(LEFT, name)

@@ -29,19 +29,18 @@ rule train:
         "../../envs/tools.yaml"
     threads: 1
     resources:
-        **ASKED,
+        **OF_RUN,
     params:
         folder=subpath(output.run, parent=True),
+        told=TOLD,
+        results=RESULTS,
         changes=list(overrides(config.get("train", {}), "train")),
     shell:
         "begin {resources.attempt} {log:q}; "
         "unrolled train data={wildcards.data} split={wildcards.split} model={wildcards.model} "
         "fold={wildcards.fold} seed={wildcards.seed} threads={threads} "
         "paths.table={input.table} paths.folds={input.folds} paths.certificate={input.certificate} "
-        "paths.out={params.folder} paths.wandb={resources.wandb_dir} wandb.mode={resources.wandb_mode} "
-        "wandb.project={resources.wandb_project} wandb.entity={resources.wandb_entity} "
-        "wandb.experiment={resources.wandb_experiment} 'wandb.artifacts=[{resources.wandb_artifacts}]' "
-        "{params.changes:q} "
+        "paths.out={params.folder} paths.told={params.told} paths.wandb={params.results} {params.changes:q} "
         ">> {log:q} 2>&1"
 
 
@@ -68,17 +67,17 @@ rule baseline:
         "../../envs/tools.yaml"
     threads: 1
     resources:
-        **ASKED,
+        **OF_RUN,
     params:
         folder=subpath(output.run, parent=True),
+        told=TOLD,
+        results=RESULTS,
     shell:
         "begin {resources.attempt} {log:q}; "
         "unrolled baseline --table {input.table:q} --folds {input.folds:q} --data-card {input.data_card:q} "
         "--model-card {input.model_card:q} --split {wildcards.split} --fold {wildcards.fold} "
-        "--seed {wildcards.seed} --wandb-mode {resources.wandb_mode} --wandb-project {resources.wandb_project} "
-        "--wandb-entity={resources.wandb_entity} --wandb-experiment {resources.wandb_experiment} "
-        "--wandb-artifacts={resources.wandb_artifacts} --certificate {input.certificate:q} "
-        "--wandb-dir {resources.wandb_dir:q} --out {params.folder:q} >> {log:q} 2>&1"
+        "--seed {wildcards.seed} --certificate {input.certificate:q} --told {params.told:q} "
+        "--wandb {params.results:q} --out {params.folder:q} >> {log:q} 2>&1"
 
 
 rule evaluate:
@@ -105,13 +104,9 @@ rule evaluate:
     conda:
         "../../envs/tools.yaml"
     resources:
-        **TRACKED,
+        **SHARED,
         mem_mb=growing(1000),
         runtime=growing(10),
-        attempt=growing(1),
-        turn=1,
-        # jobs of a group must agree in what is no number
-        gres=lambda w: asked(w.model, "gres"),
     shell:
         "begin {resources.attempt} {log:q}; "
         "unrolled evaluate --predictions {input.predictions:q} --run {input.run:q} --out {output:q} "
