@@ -152,14 +152,12 @@ def _sought(
     A list whose last tenth still holds a neighbour was cut off too early: its sequence is searched for again with one
     four times as long, up to `LONGEST`; how many were too short even then is the second answer.
     """
-    rows, lengths = np.arange(len(sequences)), np.array([len(s) for s in sequences])
+    rows = np.flatnonzero([len(s) > shorter for s in sequences])
     queries, most, known = rows, candidates.MOST, Aligned(np.empty((0, 2), np.int64), np.empty(0, np.float32))
     while len(queries) and most <= LONGEST:
         lists = [candidates.search(sequences, queries, rows, most=most, **each) for each in searches]
         ends = pd.concat([found[found["rank"] >= 0.9 * most - 1] for found in lists])
-        for found in lists:
-            pairs = candidates.pairs(candidates.worth(found, sequences, least))
-            proposed.append(pairs[lengths[pairs].min(axis=1) > shorter])
+        proposed += [candidates.pairs(candidates.worth(found, sequences, least)) for found in lists]
         size = np.array([len(sequences), 1])
         wanted = np.unique(np.concatenate(proposed), axis=0)
         new = aligned(wanted[~np.isin(wanted @ size, known.pairs @ size)])
