@@ -102,8 +102,8 @@ def test_the_order_of_the_file_changes_nothing(tmp_path_factory, order):
 @pytest.mark.slow
 def test_neither_order_nor_threads_change_what_a_search_finds(tmp_path):
     frame = families(15, 4, seed=1)
-    one = made_of(tmp_path / "one.fasta", frame, budget=0.015, threads=1)
-    two = made_of(tmp_path / "two.fasta", frame.iloc[::-1], budget=0.015, threads=2)
+    one = made_of(tmp_path / "one.fasta", frame, budget=0.011, threads=1)
+    two = made_of(tmp_path / "two.fasta", frame.iloc[::-1], budget=0.011, threads=2)
     assert one[0].equals(two[0])
     assert one[1] == two[1]
     assert one[1]["split"]["tools"]["mmseqs"]
