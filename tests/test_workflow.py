@@ -270,7 +270,7 @@ def test_runs_that_share_a_gpu_are_planned_into_one_job(tmp_path):
     done = snakemake(project, "-n", "--profile", "workflow/profiles/slurm")
     assert done.returncode == 0, done.stdout + done.stderr
     text = done.stdout + done.stderr
-    jobs = [re.findall(r"model=(\w+), fold=0, seed=\d\n", job) for job in text.split("group job ")[1:]]
+    jobs = [re.findall(r"model=(\w+), fold=0, seed=\d\n", job) for job in text.split("Group job ")[1:]]
     runs = sorted((set(models).pop(), len(models) // 2) for models in jobs)  # each with its metrics
     assert runs == [*[("gru", 1)] * 6, ("kmer", 1), ("lstm", 3), ("lstm", 3), ("rnn", 2), ("rnn", 4)]
 

@@ -33,7 +33,7 @@ rule train:
     params:
         folder=subpath(output.run, parent=True),
         told=TOLD,
-        results=RESULTS,
+        results=subpath(output.run, ancestor=6),
         changes=list(overrides(config.get("train", {}), "train")),
     shell:
         "begin {resources.attempt} {log:q}; "
@@ -71,7 +71,7 @@ rule baseline:
     params:
         folder=subpath(output.run, parent=True),
         told=TOLD,
-        results=RESULTS,
+        results=subpath(output.run, ancestor=6),
     shell:
         "begin {resources.attempt} {log:q}; "
         "unrolled baseline --table {input.table:q} --folds {input.folds:q} --data-card {input.data_card:q} "
