@@ -212,7 +212,10 @@ def test_what_was_finished_in_a_job_that_dies_is_not_run_again(cluster, project,
 @pytest.mark.skipif(bool(ACCOUNTLESS), reason=f"no accounting: {', '.join(ACCOUNTLESS)} not on PATH")
 @pytest.mark.parametrize("forgets", [300, 2], ids=["squeue is asked", "sacct is asked"])
 def test_accounting_is_no_hindrance(project, undisturbed, forgets):
-    """Where the controller forgets its finished jobs at once, the executor turns to the database."""
+    """Where the controller forgets its finished jobs at once, the executor turns to the database.
+
+    There jobs are `CANCELLED by 0`, which plugin 2.8 takes for no end: that one is killed.
+    """
     with started(accounting=True, forgets=forgets) as cluster:
         workflow = Workflow(project, cluster)
         run, pid = workflow.freeze()
