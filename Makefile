@@ -39,7 +39,7 @@ test-faults: $(READY) ## Kill, fill, damage and poison: the tests of docs/reliab
 reliability: $(READY) ## Run the fault suite and write what passed to docs/reliability.md
 	@$(BIN)/python benchmarks/reliability.py --docs docs/reliability.md
 
-test-slurm: $(READY) ## Start a small Slurm on this machine and test the cluster profiles (needs slurm-wlm and munge)
+test-slurm: $(READY) ## Start a small Slurm on this machine and test the cluster profiles (needs slurm-wlm, munge; slurmdbd, mariadb-server)
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.cluster.lock
 	@PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest -m slurm tests/test_slurm.py
 

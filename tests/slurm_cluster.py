@@ -42,7 +42,7 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
-GresTypes=gpu
+GresTypes=gpu,shard
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=1
 JobAcctGatherParams=OverMemoryKill
@@ -113,9 +113,11 @@ class Cluster:
         (root / "slurmdbd.conf").chmod(0o600)
         for node, own in zip(NODES, ports, strict=True):
             conf += f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={own} CPUs=4 RealMemory=64000 "
-            conf += "Gres=gpu:1\n"
+            conf += "Gres=gpu:1,shard:2\n"
         (root / "slurm.conf").write_text(conf)
-        (root / "gres.conf").write_text("Name=gpu File=/dev/null\n")  # a device that is everywhere
+        (root / "gres.conf").write_text(
+            "Name=gpu File=/dev/null\nName=shard Count=2\n"
+        )  # a device that is everywhere
         self.env = os.environ | {"SLURM_CONF": str(root / "slurm.conf"), "PATH": f"{root}/bin:{os.environ['PATH']}"}
         self._place_srun()
 

@@ -76,8 +76,6 @@ def test_a_model_of_whole_sequences_cannot_label_positions(deck):
     [
         ({"lstn": {"runtime": "2h"}}, r"resources\.models: there is no model card 'lstn'; did you mean 'lstm'"),
         ({"kmer": {"gres": "gpu:1"}}, r"config\.yaml: resources\.models\.kmer: a baseline uses no GPU; remove gres"),
-        ({"kmer": {"runs_per_gpu": 2}}, r"resources\.models\.kmer: a baseline uses no GPU; remove runs_per_gpu"),
-        ({"lstm": {"runs_per_gpu": 5}}, r"resources\.models\.lstm\.runs_per_gpu: 5 is not one of"),
         ({"kmer": {"memory": 1}}, r"unknown key 'memory' in resources\.models\.kmer"),
     ],
 )
@@ -88,31 +86,21 @@ def test_what_no_model_can_ask_for_is_refused(deck, models, message):
     deck.matrix(CONFIG | {"resources": {"models": others}}, "config.yaml")
 
 
-MODELS = {
-    "lstm": {"kind": "neural", "resources": {"gres": "gpu:1", "runs_per_gpu": 4, "mem_mb": 1}},
-    "gru": {"kind": "neural"},
-    "kmer": {"kind": "baseline", "resources": {"mem_mb": 9}},
-}
-
-
 def test_what_the_experiment_says_of_a_model_goes_before_its_card_and_that_before_what_is_said_of_all():
-    found = asked({"gres": "gpu:a100:1", "mem_mb": 2, "models": {"lstm": {"mem_mb": 3}}}, MODELS)
-    assert found == {
-        "lstm": {"mem_mb": 3, "runtime": "1h", "gres": "gpu:1", "runs_per_gpu": 4},
-        "gru": {"mem_mb": 2, "runtime": "1h", "gres": "gpu:a100:1", "runs_per_gpu": 1},
-        "kmer": {"mem_mb": 9, "runtime": "1h", "gres": "", "runs_per_gpu": 1},
+    models = {
+        "lstm": {"kind": "neural", "resources": {"gres": "gpu:1", "mem_mb": 1}},
+        "gru": {"kind": "neural"},
+        "kmer": {"kind": "baseline", "resources": {"mem_mb": 9}},
     }
-    assert asked({"runs_per_gpu": 2}, MODELS)["gru"]["runs_per_gpu"] == 1  # of none
-
-
-def test_models_whose_runs_share_gpus_ask_for_the_same():
-    assert asked({"gres": "gpu:1", "runs_per_gpu": 4}, MODELS)["gru"]["runs_per_gpu"] == 4
-    with pytest.raises(UnrolledError, match=r"'lstm' and 'gru' share GPUs \(runs_per_gpu: 4\), but"):
-        asked({"gres": "gpu:a100:1", "runs_per_gpu": 4}, MODELS)
+    assert asked({"gres": "shard:1", "mem_mb": 2, "models": {"lstm": {"mem_mb": 3}}}, models) == {
+        "lstm": {"mem_mb": 3, "runtime": "1h", "gres": "gpu:1"},
+        "gru": {"mem_mb": 2, "runtime": "1h", "gres": "shard:1"},
+        "kmer": {"mem_mb": 9, "runtime": "1h", "gres": ""},
+    }
 
 
 def test_a_card_says_what_its_runs_ask_for(deck):
-    for name, told in (("lstm", {"gres": "gpu:1", "runs_per_gpu": 2}), ("kmer", {"mem_mb": 9000, "runtime": "2h"})):
+    for name, told in (("lstm", {"gres": "shard:1"}), ("kmer", {"mem_mb": 9000, "runtime": "2h"})):
         edit(deck.config / "model" / f"{name}.yaml", resources=told)
         assert deck.card("model", name)["resources"] == told
     edit(deck.config / "model/kmer.yaml", resources={"gres": "gpu:1"})

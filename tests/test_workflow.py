@@ -251,29 +251,14 @@ def test_a_baseline_asks_for_what_the_experiment_says_of_it(tmp_path):
 
 def test_a_card_says_what_its_runs_ask_for_and_that_trains_nothing_anew(mine, finished):
     path = mine / "config/model/lstm.yaml"
-    edit(path, resources={"gres": "gpu:1", "runs_per_gpu": 3, "mem_mb": 5000})
+    edit(path, resources={"gres": "shard:1", "mem_mb": 5000})
     found = resources(mine, "train", f"{RUN}/run.json")
-    assert (found["gres"], found["turn"], found["mem_mb"]) == ("gpu:1", "8", "5000")
+    assert (found["gres"], found["mem_mb"]) == ("shard:1", "5000")
     done = snakemake(mine, "--", f"{RUN}/run.json")
     assert done.returncode == 0, done.stderr
     log = (mine / "results/demo/logs/demo.random.lstm.fold0-seed0.train.log").read_text()
     assert "finished before, and put back" in log
     assert (mine / RUN / "run.json").read_bytes() == (finished / RUN / "run.json").read_bytes()
-
-
-def test_runs_that_share_a_gpu_are_planned_into_one_job(tmp_path):
-    pytest.importorskip("snakemake_executor_plugin_slurm", reason="needs requirements.cluster.lock")
-    project = copy_project(tmp_path)
-    edit(project / "config/model/lstm.yaml", resources={"gres": "gpu:1", "runs_per_gpu": 3})
-    edit(project / "config/model/gru.yaml", resources={"gres": "gpu:a100:1"})
-    matrix = {"data": ["demo"], "split": ["random"], "model": ["kmer", "rnn", "lstm", "gru"], "fold": [0]}
-    edit(project / "config/config.yaml", matrix=matrix | {"seed": list(range(6))})
-    done = snakemake(project, "-n", "--profile", "workflow/profiles/slurm")
-    assert done.returncode == 0, done.stdout + done.stderr
-    text = done.stdout + done.stderr
-    jobs = [re.findall(r"model=(\w+), fold=0, seed=\d\n", job) for job in text.split("Group job ")[1:]]
-    runs = sorted((set(models).pop(), len(models) // 2) for models in jobs)  # each with its metrics
-    assert runs == [*[("gru", 1)] * 6, ("kmer", 1), ("lstm", 3), ("lstm", 3), ("rnn", 2), ("rnn", 4)]
 
 
 def test_another_training_setting_retrains_the_networks_but_not_the_baselines(mine):

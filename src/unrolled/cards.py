@@ -56,7 +56,7 @@ NUMBERS = {  # what measures numbers
 }
 
 Card = dict[str, Any]
-ASKED: Card = {"mem_mb": 4000, "runtime": "1h", "gres": "", "runs_per_gpu": 1}
+ASKED: Card = {"mem_mb": 4000, "runtime": "1h", "gres": ""}
 
 
 @dataclass(frozen=True, order=True)
@@ -138,9 +138,8 @@ class Deck:
         for name, asked in models.items():
             if name not in known:
                 raise UnrolledError(f"{where}: there is no model card '{name}'{_suggest(name, known)}")
-            of_gpu = [key for key in ("gres", "runs_per_gpu") if asked.get(key)]
-            if of_gpu and self.card("model", name)["kind"] == "baseline":
-                raise UnrolledError(f"{where}.{name}: a baseline uses no GPU; remove {' and '.join(of_gpu)}")
+            if asked.get("gres") and self.card("model", name)["kind"] == "baseline":
+                raise UnrolledError(f"{where}.{name}: a baseline uses no GPU; remove gres")
 
 
 def _clashing(data: Mapping[str, Card]) -> Iterator[str]:
@@ -188,25 +187,16 @@ def asked(resources: Mapping[str, Any], models: Mapping[str, Card]) -> dict[str,
 
     What the experiment's `resources` say of the model goes before what its card says, and that before what they say
     of all.
-
-    Raises UnrolledError for models that would share GPUs, but ask for different ones: one job has runs of both.
     """
     of_all = ASKED | {key: value for key, value in resources.items() if key != "models"}
-    found, first = dict[str, Card](), dict[int, str]()
-    for name, card in models.items():
-        own = of_all | card.get("resources", {}) | resources.get("models", {}).get(name, {})
-        if card["kind"] == "baseline":
-            own["gres"] = ""
-        if not own["gres"]:
-            own["runs_per_gpu"] = 1
-        found[name] = own
-        many, other = own["runs_per_gpu"], first.setdefault(own["runs_per_gpu"], name)
-        if many > 1 and own["gres"] != (theirs := found[other]["gres"]):
-            raise UnrolledError(
-                f"models '{other}' and '{name}' share GPUs (runs_per_gpu: {many}), but ask for {theirs} and "
-                f"{own['gres']}: give them the same gres, or one of them another number"
-            )
-    return found
+    own = resources.get("models", {})
+    return {
+        name: of_all
+        | card.get("resources", {})
+        | own.get(name, {})
+        | ({"gres": ""} if card["kind"] == "baseline" else {})
+        for name, card in models.items()
+    }
 
 
 def _impossible(matrix: Mapping[str, Sequence[Any]], cards: Mapping[str, Mapping[str, Card]]) -> Iterator[str]:

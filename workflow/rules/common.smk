@@ -53,7 +53,6 @@ SOURCE = Path(os.path.relpath(Path(unrolled.__file__).parent))
 
 
 MINUTES = {"": 1, "m": 1, "h": 60, "d": 24 * 60}
-TURN = 24  # what the runs of a job share (Slurm's profile): one takes all of it, or as many as share a GPU
 
 
 def minutes(text):
@@ -70,7 +69,7 @@ def growing(amount):
 # What a run and its metrics ask for alike: jobs of a group must agree in what is no number.
 SHARED = {
     "gres": lambda w: ASKED[w.model]["gres"],
-    "turn": lambda w: TURN // ASKED[w.model]["runs_per_gpu"],
+    "turn": 1,
     "attempt": growing(1),
 }
 OF_RUN = SHARED | {
@@ -80,11 +79,10 @@ OF_RUN = SHARED | {
 
 
 def group_of(w):
-    """Runs that may share a job of a cluster: those that ask for a GPU, or share one, are apart; so are baselines."""
+    """Runs that may share a job of a cluster: those that ask for a GPU are apart, and so are baselines."""
     if CARDS["model"][w.model]["kind"] == "baseline":
         return "baselines"
-    many = ASKED[w.model]["runs_per_gpu"]
-    return f"gpu_runs_{many}" if many > 1 else "gpu_runs" if ASKED[w.model]["gres"] else "runs"
+    return "gpu_runs" if ASKED[w.model]["gres"] else "runs"
 
 
 def one_of(names):
