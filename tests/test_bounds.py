@@ -138,6 +138,8 @@ def test_the_kernel_leaves_the_doubts_of_numba(level, name, threshold):
     highest = "W" if kind == "protein" else "A"
     sequences = related(np.random.default_rng(5), 60, LETTERS[kind])
     sequences += [highest, highest * 60, highest * 150, highest * 700, sequences[0] * 5, sequences[1][:50] * 9]
+    unknown = "X" if kind == "protein" else "N"  # which add nothing, and take nothing from what the others add
+    sequences += [highest * 700 + unknown * 700, unknown * 3000, unknown * 2900 + highest]
     found = doubts(sequences, DEFINITIONS[name], threshold, threads=2)
     with patch.object(bounds, "MUCH", np.inf):
         assert np.array_equal(found, doubts(sequences, DEFINITIONS[name], threshold))

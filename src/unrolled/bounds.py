@@ -92,9 +92,12 @@ def doubts(
     if both_strands:
         strands.append(_coded([reverse_complement(s) for s in rows], letters, definition))
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    # What an alignment may come to at most: every letter of a sequence with the one that suits it best.
+    # No score is higher: every letter of a sequence with the one that suits it best, or in a gap. Where scores may be
+    # below 0, a gap as long as the sequence stays above half of the lowest, too.
+    scheme = tests[np.float64].bonus
+    least = 0 if scheme.floor == 0 else 4 * scheme.extended
     most = (
-        np.add.reduceat(tests[np.float64].bonus.pair.max(axis=0)[strands[0]], starts[:-1]) if len(rows) else lengths
+        np.add.reduceat(np.maximum(scheme.pair.max(axis=0), least)[strands[0]], starts[:-1]) if len(rows) else lengths
     )
     total, done, lock = len(strands) * sum(task.cells for task in tasks), 0, threading.Lock()
     scores, kinds = _scorer(total)
