@@ -302,9 +302,40 @@ def test_the_gate_names_the_pairs_of_a_broken_promise(clean):
     certificate, _ = audit.certify(rows, TERMS)
     with pytest.raises(
         UnrolledError,
-        match=r"(?s)promises less than 30 % .*\(1 in all\).*s000 \(fold 0\) and s001 \(fold 1\): 60\.0 %",
+        match=r"(?s)less than 30 % .* 2 sequences .* in 1 pairs.*s000 \(fold 0\) and s001 \(fold 1\): 60\.0 %",
     ):
         gate.check(certificate | {"group": "homology"})
+
+
+def test_the_gate_counts_all_that_it_does_not_name(clean, monkeypatch):
+    monkeypatch.setattr(audit, "LISTED", 3)
+    monkeypatch.setattr(gate, "LISTED", 3)
+    same = clean.assign(sequence=clean["sequence"].iloc[0])
+    certificate, _ = audit.certify(same, TERMS)
+    assert len(certificate["offenders"]) == 3
+    with pytest.raises(UnrolledError, match=r"but 40 sequences reach it with one in another fold, in 600 pairs"):
+        gate.check(certificate | {"group": "homology"})
+    card, split = {"alphabet": "protein"}, {"group": "column", "column": "patient"}
+    rows = clean.assign(group=[f"p{i % 10}" for i in range(40)])
+    certificate, _ = inputs.of(card).certify(rows, card, split)
+    assert (certificate["groups_divided"], len(certificate["groups_in_several_folds"])) == (10, 3)
+    assert "10 groups (patient) are in more than one fold" in certificate["statement"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("copy", ["MKV", "X" * 60 + "MKVLAW" + "X" * 60])
+def test_a_search_is_not_needed_to_find_copies(clean, copy):
+    """MMseqs2 has no seed of three letters, and none of unknown ones."""
+    rows = clean.copy()
+    rows.loc[[4, 7, 8], "sequence"] = copy  # folds 0, 3, 0
+    certificate, near = audit.certify(rows, TERMS, budget=0.004)
+    assert certificate["method"] == "search and sample"
+    assert {o["id"]: o["nearest"] for o in certificate["offenders"]} == {
+        "s004": "s007",
+        "s007": "s004",
+        "s008": "s007",
+    }
+    assert (near["max_other"] == 1).sum() == 3
 
 
 def test_one_fold_leaves_nothing_to_check(clean):

@@ -1,7 +1,11 @@
 """MMseqs2's candidates: relatives first, each pair once, whatever the order, and none where there is none."""
 
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from test_audit import mutant, unrelated
 from unrolled import candidates, neighbours
@@ -12,6 +16,33 @@ from unrolled.identity import identities, reverse_complement
 from unrolled.nearest import sensitivity
 
 pytestmark = pytest.mark.slow
+
+
+ALPHABET = {True: "ACGTNRYSWK", False: "ACDEFGHIKLMNPQRSTVWYXU"}
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32), st.sampled_from([0.3, 0.5, 0.8, 0.95]))
+@pytest.mark.parametrize(
+    "name", ["needle", "needle-shorter", "local80", "either", "needle-nt", "local80-nt", "either-nt"]
+)
+def test_exhaustive_neighbours_are_those_that_all_alignments_give(name, seed, threshold):
+    rng, definition = np.random.default_rng(seed), DEFINITIONS[name]
+    both = bool("dna" in definition.kinds and rng.random() < 0.7)
+    letters = np.array(list(ALPHABET[name.endswith("-nt")]))
+    sequences = []
+    for _ in range(4):  # a root, what it changed into, copies, other strands
+        root = rng.choice(letters, rng.integers(1, 50))
+        changed = [
+            np.where(rng.random(len(root)) < share, rng.choice(letters, len(root)), root) for share in (0.1, 0.5)
+        ]
+        sequences += ["".join(one) for one in (root, root, *changed)]
+        sequences += [reverse_complement(sequences[-1])] if both else []
+    pairs = np.array(list(itertools.combinations(range(len(sequences)), 2)))
+    values = identities(sequences, sequences, pairs, definition, both_strands=both)
+    found = neighbours.neighbours(sequences, definition, threshold, both_strands=both, budget=1e9)
+    assert found.exhaustive
+    assert found.pairs.tolist() == pairs[values >= np.float32(threshold)].tolist()
 
 
 def test_relatives_come_first_and_every_pair_once():
@@ -30,6 +61,15 @@ def test_a_score_for_each_letter_spares_pairs_by_chance_and_keeps_relatives():
     assert {(n, 40 + n) for n in range(40)} <= set(map(tuple, worth.tolist())) < set(map(tuple, every.tolist()))
     assert len(worth) < len(every) / 2
     assert [round(scored(t), 2) for t in (0.1, 0.2, 0.25, 0.3, 0.9)] == [0, 0, 0.04, 0.11, 0.11]
+
+
+def test_long_relatives_with_gaps_are_kept_however_little_they_score_a_letter():
+    """Gaps divide them into stretches of 100 letters: no longer sequence has a longer one."""
+    long = unrelated(1, length=4000)[0]
+    other = "".join(mutant(long[at : at + 100], 0.6, seed=at) + "GS" for at in range(0, 4000, 100))
+    found = candidates.search([long, other], np.arange(2), np.arange(2))
+    assert found["score"].max() < scored(0.3) * 4000
+    assert len(candidates.worth(found, [long, other], scored(0.3))) == len(found) == 2
 
 
 def test_only_pairs_of_different_folds_are_likely():

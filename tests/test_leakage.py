@@ -173,6 +173,20 @@ def test_labels_at_odds_are_told_but_are_no_leak_by_themselves(tmp_path, train, 
     assert (status, found["conflicting_labels"], found["exact_duplicates"]) == (1, 1, 1)
 
 
+def test_lists_of_labels_are_the_same_in_any_order(tmp_path, train, clean):
+    (tmp_path / "labels.csv").write_text("id,label\nt3,ER|nucleus\ncopy,nucleus|ER\n")
+    asked = "--labels", str(tmp_path / "labels.csv")
+    assert audit(tmp_path, train, clean | {"copy": train["t3"]}, *asked)[1]["conflicting_labels"] == 1
+    assert audit(tmp_path, train, clean | {"copy": train["t3"]}, *asked, "--multilabel")[1]["conflicting_labels"] == 0
+
+
+def test_reads_of_a_run_are_no_versions_of_one_entry(tmp_path, train, clean):
+    known = {f"SRR1234567.{i} {i} length=80": letters for i, letters in enumerate(train.values())}
+    tested = {f"SRR1234567.{i + 1000}": letters for i, letters in enumerate(clean.values())}
+    status, found, _ = audit(tmp_path, known, tested)
+    assert (status, found["shared_accessions"]) == (0, 0)
+
+
 def test_ids_that_repeat_are_counted_as_often_as_they_stand(tmp_path, train):
     files = fasta(tmp_path / "train.fa", train), tmp_path / "test.fa"
     files[1].write_text(f">x\n{train['t1']}\n>x\n{train['t2']}\n")

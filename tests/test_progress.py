@@ -19,6 +19,16 @@ def test_a_log_hears_of_each_tenth_once_work_is_long(monkeypatch, capsys):
     assert lines[-1] == "aligning: 100 % of 1,000 pairs, 0 s left"
 
 
+def test_what_went_before_the_first_call_says_nothing_of_what_is_left(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    tell = progress.meter("aligning: pairs")
+    for done in range(1, 21):
+        now[0] = 10_000 + 10 * done
+        tell(done, 20)
+    assert capsys.readouterr().err.splitlines()[0] == "aligning: 10 % of 20 pairs, 3 min left"
+
+
 def test_a_screen_sees_one_line_that_ends(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     tell = progress.meter("aligning: pairs")

@@ -28,14 +28,15 @@ def versions(*packages: str) -> dict[str, str]:
 def whole(rows: pd.DataFrame) -> dict[str, Any]:
     """What a certificate says of a split that keeps groups whole: how many there are, and those that are not."""
     folds = rows.groupby("group")["fold"].nunique()
-    return {"groups": len(folds), "groups_in_several_folds": sorted(map(str, folds.index[folds > 1]))[:LISTED]}
+    divided = sorted(map(str, folds.index[folds > 1]))
+    return {"groups": len(folds), "groups_divided": len(divided), "groups_in_several_folds": divided[:LISTED]}
 
 
 def wholeness(groups: dict[str, Any], card: dict[str, Any]) -> str:
     """`whole` as a clause; the split card's column says what a group is."""
     column = card.get("column", "series") if card["group"] == "column" else "series"
     kind = column if isinstance(column, str) else " ".join(column)
-    n = len(groups["groups_in_several_folds"])
+    n = groups["groups_divided"]
     who = f"{n:,} groups ({kind}) are" if n > 1 else f"{'one' if n else 'no'} group ({kind}) is"
     return f"{who} in more than one fold"
 
@@ -52,16 +53,22 @@ def check(certificate: dict[str, Any]) -> None:
         refuse("groups that are in several folds", certificate["groups_in_several_folds"], remedy)
     if group != "homology" or not certificate["above_threshold"]:
         return
-    pairs: dict[frozenset[str], str] = {}  # each of a pair names the other: once is enough
+    refuse(
+        f"the split promises less than {100 * certificate['threshold']:g} % identity ({certificate['definition']}) "
+        f"between folds, but {certificate['above_threshold']:,} sequences reach it with one in another fold, in "
+        f"{certificate['pairs_above']:,} pairs; of each the nearest, the worst first",
+        offenders(certificate),
+        "Raise the card's `minutes`, so that every pair is compared when the folds are made.",
+    )
+
+
+def offenders(certificate: dict[str, Any]) -> list[str]:
+    """The pairs that a certificate names, the worst first, each once although each of it names the other."""
+    pairs: dict[frozenset[str], str] = {}
     for o in certificate["offenders"]:
         named = f"{o['id']} (fold {o['fold']}) and {o['nearest']} (fold {o['nearest_fold']})"
         pairs.setdefault(frozenset((o["id"], o["nearest"])), f"{named}: {100 * o['identity']:.1f} %")
-    refuse(
-        f"the split promises less than {100 * certificate['threshold']:g} % identity ({certificate['definition']}) "
-        "between folds, but sequences in different folds reach it",
-        pairs.values(),
-        "Raise the card's `minutes`, so that every pair is compared when the folds are made.",
-    )
+    return list(pairs.values())
 
 
 def admit(certificate: Path | str | None, folds: Path) -> None:

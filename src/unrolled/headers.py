@@ -11,8 +11,13 @@ ONE_NAME = {"sp", "tr", "ref", "gb", "emb", "dbj", "tpg", "tpe", "lcl", "pir", "
 TWO_NAMES = {"pdb", "gnl", "jgi"}  # database|entry|chain: only together they are unique
 # UniProt's own pattern of its accessions, with an isoform's number; RefSeq, Ensembl and INSDC with a version's.
 UNIPROT = re.compile(r"([OPQ]\d[A-Z\d]{3}\d|[A-NR-Z]\d(?:[A-Z][A-Z\d]{2}\d){1,2})(?:-\d+)?(?:\.\d+)?")
-VERSIONED = re.compile(r"([NX][MPR]_\d{6,}|ENS[A-Z]*[EGPTR]\d{11}|[A-Z]{1,6}\d{5,})\.\d+")
+# What follows the point of a read's name (SRR1234567.1) is its number.
+VERSIONED = re.compile(
+    r"(?![SED]R[RXSP]\d)([NX][MPR]_\d{6,}|ENS[A-Z]*[EGPTR]\d{11}|[A-Z]\d{5}|[A-Z]{2}\d{6}(?:\d\d)?"
+    r"|[A-Z]{3}\d{5}(?:\d\d)?|[A-Z]{4}\d{8,}|[A-Z]{6}\d{9,})\.\d+"
+)
 BETWEEN_BLANKS = re.compile(r"\slabel=(.*?)(?=\||\s\w+=|$)")
+WORDS = re.compile(r"(?:^|\s)([^\s=]+)=(.*?)(?=\s[^\s=]+=|$)")
 UNNAMED = re.compile(r"(?:^|[|\s])label\s*=[^|]*\|[^|=]+(?:\||$)")
 
 
@@ -58,8 +63,13 @@ def accession(name: str) -> str | None:
 
 
 def fields(header: str, separator: str = "|") -> dict[str, str]:
-    """The `name=value` fields of a header."""
-    pairs = (part.split("=", 1) for part in header.split(separator) if "=" in part)
+    """The `name=value` fields of a header: a value ends at the separator or, where that is a blank, at the next name.
+
+    >>> fields("P1|label=Cell wall|x"), fields("P1 label=Cell wall OX=2", " ")
+    ({'label': 'Cell wall'}, {'label': 'Cell wall', 'OX': '2'})
+    """
+    parts = (part.split("=", 1) for part in header.split(separator) if "=" in part)
+    pairs = parts if separator.strip() else WORDS.findall(header)
     return {key.strip(): value.strip() for key, value in pairs}
 
 

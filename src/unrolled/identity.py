@@ -31,7 +31,8 @@ def identities(
 ) -> NDArray[np.float32]:
     """Exact identity of each pair, (P,) from 0 to 1.
 
-    Symmetric and independent of the threads: of each pair the sequence that sorts first is parasail's query.
+    Symmetric and independent of the threads: of each pair the sequence that sorts first is parasail's query. Copies
+    are identical whatever their letters, also unknown ones, which are identical to nothing within an alignment.
     Memory beyond the pairs and the answer is constant, but for the longest pair: one byte a cell of its table.
 
     >>> identities(["MKTAYIAK"], ["MKTAYAK"], np.array([[0, 0]]), DEFINITIONS["needle"])
@@ -66,6 +67,7 @@ def identities(
             if both_strands:
                 turned = [(reverse_complement(a), b) for a, b in ordered]
                 values = np.maximum(values, _block(turned, definition))
+            values[[_copies(queries[q], targets[t], both_strands) for q, t in rows]] = 1.0
             found[start : start + BLOCK] = values
             if progress:
                 with lock:
@@ -80,6 +82,17 @@ def identities(
             for _ in blocks:  # after an error or an interruption no thread finds another one
                 pass
     return found
+
+
+def canonical(sequence: str, *, both_strands: bool) -> str:
+    """What all copies of a sequence have in common, those on the other strand included where both count."""
+    return min(sequence.replace("U", "T"), reverse_complement(sequence)) if both_strands else sequence
+
+
+def _copies(one: str, other: str, both_strands: bool) -> bool:
+    if len(one) != len(other):
+        return False
+    return one == other or (both_strands and reverse_complement(one) == other.replace("U", "T"))
 
 
 def _share(progress: Progress | None, i: int, n: int) -> Progress | None:

@@ -127,13 +127,13 @@ class Leakage:
 
 
 def read(
-    train: Path, test: Path, *, alphabet: str | None = None, labels: Path | None = None
+    train: Path, test: Path, *, alphabet: str | None = None, labels: Path | None = None, multilabel: bool = False
 ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Both FASTA files in one alphabet, which their letters tell if it is not given.
 
     Raises UnrolledError for what cannot be read, and for files of different alphabets.
     """
-    tables = [read_fasta(path, labels=labels, alphabet=alphabet) for path in (train, test)]
+    tables = [read_fasta(path, labels, alphabet, multilabel=multilabel) for path in (train, test)]
     if alphabet is None:
         kinds = [guess_alphabet(table["sequence"].tolist()) for table in tables]
         if "protein" in kinds and len(set(kinds)) > 1:
@@ -143,7 +143,7 @@ def read(
             )
         alphabet = kinds[0]
         if len(set(kinds)) > 1:  # T in one file and U in the other
-            tables[1] = read_fasta(test, labels=labels, alphabet=alphabet)
+            tables[1] = read_fasta(test, labels, alphabet, multilabel=multilabel)
     return tables[0], tables[1], alphabet
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from unrolled import candidates
 from unrolled.definitions import Definition
 from unrolled.errors import UnrolledError
-from unrolled.identity import Progress, identities
+from unrolled.identity import Progress, canonical, identities
 from unrolled.progress import spoken
 
 Ints = NDArray[np.int64]
@@ -155,12 +155,14 @@ def cross(
         sequences, folds, nucleotide=nucleotide, both_strands=both_strands, threads=threads, sensitivity=level
     )
     likeliest = proposed[: int(SEARCHED * affordable)]
-    drawn = _drawn(folds, affordable - len(likeliest), likeliest, seed)
+    copies = _without(_copies(sequences, folds, both_strands), likeliest, len(folds))
+    known = np.concatenate([copies, likeliest])
+    drawn = _drawn(folds, affordable - len(likeliest), known, seed)
     say(f"aligning {len(likeliest):,} of {len(proposed):,} pairs that it proposes and {len(drawn):,} random others")
-    job.align(_blocks(likeliest), len(likeliest) + len(drawn))
-    hits = job.align(_blocks(drawn), len(likeliest) + len(drawn))
+    job.align(_blocks(known), len(known) + len(drawn))
+    hits = job.align(_blocks(drawn), len(known) + len(drawn))
     search = Search(level, len(proposed), len(likeliest))
-    return job.found(pairs, Sample(len(drawn), hits, pairs - len(likeliest)), search)
+    return job.found(pairs, Sample(len(drawn), hits, pairs - len(known)), search)
 
 
 class _Job:
@@ -235,6 +237,27 @@ def _blocks(pairs: Ints) -> Iterator[Ints]:
     return (pairs[start : start + BLOCK] for start in range(0, len(pairs), BLOCK))
 
 
+def _copies(sequences: Sequence[str], folds: Ints, both_strands: bool) -> Ints:
+    """Pairs of rows with the same letters in different folds, (P, 2): of each row the first copy in every other fold.
+
+    No search need find them: of a few letters, or of masked ones, none does.
+    """
+    rows: dict[str, list[int]] = {}
+    for row, sequence in enumerate(sequences):
+        rows.setdefault(canonical(sequence, both_strands=both_strands), []).append(row)
+    found = set()
+    for group in rows.values():
+        first = {int(folds[row]): row for row in reversed(group)}
+        found |= {(min(row, at), max(row, at)) for row in group for at in first.values() if folds[row] != folds[at]}
+    return np.array(sorted(found), dtype=np.int64).reshape(-1, 2)
+
+
+def _without(pairs: Ints, known: Ints, n: int) -> Ints:
+    """The pairs of n rows that are not among the known ones."""
+    size = np.array([n, 1])
+    return pairs[~np.isin(np.sort(pairs, axis=1) @ size, np.sort(known, axis=1) @ size)]
+
+
 def _drawn(folds: Ints, n: int, known: Ints, seed: int) -> Ints:
     """About n random pairs across folds, none of them in `known`, each once; (P, 2)."""
     rng, size = np.random.default_rng(seed), len(folds)
@@ -244,6 +267,5 @@ def _drawn(folds: Ints, n: int, known: Ints, seed: int) -> Ints:
     one, other = begin[fold] + rng.integers(counts[fold]), rng.integers(size - counts[fold])
     other += np.where(other >= begin[fold], counts[fold], 0)  # past its own fold
     pairs = np.sort(order[np.column_stack([one, other])], axis=1)
-    keys, first = np.unique(pairs[:, 0] * size + pairs[:, 1], return_index=True)
-    fresh = ~np.isin(keys, np.sort(known, axis=1) @ np.array([size, 1]))
-    return np.asarray(pairs[np.sort(first[fresh])[:n]])
+    _, first = np.unique(pairs @ np.array([size, 1]), return_index=True)
+    return _without(pairs[np.sort(first)], known, size)[:n]

@@ -11,6 +11,7 @@ list is made again, longer.
 """
 
 import bisect
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from unrolled import bounds, candidates, homology
+from unrolled.alphabet import PROTEIN
 from unrolled.audit import Terms
 from unrolled.definitions import DEFINITIONS, Definition
-from unrolled.identity import identities
+from unrolled.identity import canonical, identities
 from unrolled.nearest import crossing_cost, seconds, sensitivity
 from unrolled.pairwise import check_room
 from unrolled.progress import meter, spoken
@@ -51,7 +53,9 @@ class Neighbours:
     total: int  # pairs in all
     cut: int  # sequences with neighbours to the end of the longest list of candidates: there may be more of them
     mmseqs: str | None  # its version, where it was asked
-    least: float = 0.0  # score for each letter of the shorter sequence below which a proposal was not aligned
+    least: float = (
+        0.0  # score for each letter of the shorter sequence below which a proposal was not aligned (`worth`)
+    )
 
     @property
     def exhaustive(self) -> bool:
@@ -64,7 +68,8 @@ class Neighbours:
         if self.exhaustive:
             below = self.total - self.aligned
             return f"exhaustive: {below:,} pairs proved below the threshold by score bounds, {self.aligned:,} aligned"
-        least = f", but for proposals that score below {self.least:g} a letter" if self.least else ""
+        below = f"{self.least:g} a letter and {candidates.LONG:g}"
+        least = f", but for proposals that score below {below}" if self.least else ""
         searches = f"all that two searches of MMseqs2 propose, one of them also the audit's{least}"
         short = f"every pair with a sequence of at most {self.shorter:,.0f} letters proved below or aligned, and "
         cut = f"; of {self.cut:,} sequences the best {LONGEST:,} candidates alone" if self.cut else ""
@@ -115,6 +120,7 @@ def neighbours(
         return Aligned(pairs, identities(sequences, sequences, pairs, definition, progress=progress, **options))
 
     proposed = [_doubts(sequences, part, threshold, shorter, options) for part in parts] if shorter else []
+    proposed.append(_copies(sequences, set("ACGTU" if nucleotide else PROTEIN.letters[:-1]), both_strands))
     least = 0.0 if nucleotide or math.isinf(shorter) else candidates.scored(threshold)
     if math.isinf(shorter):
         found, cut = aligned(np.unique(np.concatenate(proposed), axis=0)), 0
@@ -123,6 +129,19 @@ def neighbours(
     edge = found.identity >= np.float32(threshold)
     asked = None if math.isinf(shorter) else mmseqs
     return Neighbours(found.pairs[edge], found.identity[edge], shorter, len(found.pairs), total, cut, asked, least)
+
+
+def _copies(sequences: Sequence[str], plain: set[str], both_strands: bool) -> NDArray[np.int64]:
+    """Pairs of rows with the same letters, some of them not plain, (P, 2), first < second.
+
+    Such letters score little or nothing, and so their bounds may be below a threshold: bounds know nothing of copies.
+    """
+    rows: dict[str, list[int]] = {}
+    for row, sequence in enumerate(sequences):
+        if not plain.issuperset(sequence):
+            rows.setdefault(canonical(sequence, both_strands=both_strands), []).append(row)
+    found = [pair for group in rows.values() for pair in itertools.combinations(group, 2)]
+    return np.array(found, dtype=np.int64).reshape(-1, 2)
 
 
 class Aligned(NamedTuple):

@@ -1,5 +1,6 @@
 """How far long work has come, on stderr: a line that renews itself for a reader, a line every tenth in a log."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,21 +13,26 @@ SILENT = 5.0  # what takes no longer needs no progress in a log
 def meter(what: str) -> Callable[[int, int], None]:
     """A function to be told (done, of) now and then; it says "what: 40 % of 1,000 pairs, 3 min left".
 
-    `what` holds the thing and its unit, such as "aligning: pairs".
+    `what` holds the thing and its unit, such as "aligning: pairs". The time left is told from the speed since it was
+    first called: what went before may have been other work.
     """
     subject, unit = what.split(": ")
-    watched, began = sys.stderr.isatty(), time.monotonic()
+    watched = sys.stderr.isatty()
+    began, at_first = math.inf, 0
     last_time, last_tenth = -SECONDS, 0
 
     def tell(done: int, of: int) -> None:
-        nonlocal last_time, last_tenth
+        nonlocal began, at_first, last_time, last_tenth
         now, tenth = time.monotonic(), 10 * done // max(of, 1)
+        if math.isinf(began):
+            began, at_first = now, done
         due = now - last_time >= SECONDS if watched else tenth > last_tenth and now - began > SILENT
         if not due and not (watched and done == of):
             return
         last_time, last_tenth = now, tenth
-        left = (now - began) / max(done, 1) * (of - done)
-        text = f"{subject}: {100 * done // max(of, 1)} % of {of:,} {unit}, {spoken(left)} left"
+        left = (now - began) / max(done - at_first, 1) * (of - done)
+        text = f"{subject}: {100 * done // max(of, 1)} % of {of:,} {unit}"
+        text += f", {spoken(left)} left" if done > at_first or done == of else ""
         end = "\n" if not watched or done == of else ""
         print(f"\r\x1b[K{text}" if watched else text, end=end, file=sys.stderr, flush=True)
 

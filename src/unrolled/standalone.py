@@ -37,6 +37,7 @@ def doctor(system: bool) -> None:
 @click.option("--alphabet", type=click.Choice(["protein", "dna", "rna"]), help="Default: what the letters say.")
 @click.option("--single-stranded", is_flag=True, help="Nucleotides: do not compare the other strand.")
 @click.option("--labels", type=FILE, help="CSV or TSV with columns id and label, of both files.")
+@click.option("--multilabel", is_flag=True, help='Labels are lists, joined by "|", in a table.')
 @click.option("--json", "json_out", type=FILE, help="Write the findings as JSON.")
 @click.option("--html", "html_out", type=FILE, help="Write the findings as one self-contained page.")
 @click.option(
@@ -59,6 +60,7 @@ def audit(
     alphabet: str | None,
     single_stranded: bool,
     labels: Path | None,
+    multilabel: bool,
     json_out: Path | None,
     html_out: Path | None,
     minutes: float,
@@ -84,7 +86,7 @@ def audit(
     for path in filter(None, (json_out, html_out)):
         check_writable(path)
     wanted = {"definition": definition} | ({"identity": threshold} if threshold is not None else {})
-    known, tested, kind = leakage.read(train, test, alphabet=alphabet, labels=labels)
+    known, tested, kind = leakage.read(train, test, alphabet=alphabet, labels=labels, multilabel=multilabel)
     terms = Terms.of_cards({"alphabet": kind, "strands": 1 if single_stranded else 2}, wanted, leakage.DEFAULT)
     found = leakage.between(
         known,
@@ -178,8 +180,8 @@ def predict(run: Path, file: Path, out: Path, beam: int | None, threads: int) ->
 
     A run on numeric series reads a FILE laid out as its data card says, with or without targets.
 
-    One row a sequence: the answer, the probabilities it comes from, and `nearest`, the training sequence most like
-    it. Where that is empty nothing in training was alike, and the answer deserves little trust.
+    One row a sequence: its answer, with probabilities where the task has them, and `nearest`, the training sequence
+    most like it. Where that is empty nothing in training was alike, and the answer deserves little trust.
 
     \b
     Example:
