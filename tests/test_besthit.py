@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from unrolled.baselines import build
+from unrolled.identity import reverse_complement
 
+PROTEIN = {"alphabet": "protein"}
 LETTERS = list("ACDEFGHIKLMNPQRSTVWY")
 pytestmark = pytest.mark.slow
 
@@ -26,7 +28,7 @@ def test_relatives_get_their_familys_labels_and_strangers_the_shares(alphabet, l
     y = np.eye(2, dtype=np.uint8)[[f % 2 for f in range(10) for _ in range(2)]]
     train = [s for family in known for s in family[:2]]
     test, wanted = [family[2] for family in known], np.eye(2)[[f % 2 for f in range(10)]]
-    model = build({"estimator": "besthit"}, "multiclass", 3, alphabet)
+    model = build({"estimator": "besthit"}, "multiclass", 3, {"alphabet": alphabet})
     model.fit(train, y, test, wanted.astype(np.uint8))
     stranger = "".join(np.random.default_rng(1).choice(letters, 120))
     p = model.predict([*test, stranger])
@@ -36,12 +38,22 @@ def test_relatives_get_their_familys_labels_and_strangers_the_shares(alphabet, l
     assert p.sum(axis=1) == pytest.approx(1)
 
 
+@pytest.mark.parametrize(("strands", "wanted"), [(2, 0.99), (1, 0.5)])
+def test_relatives_on_the_other_strand_count_unless_the_data_card_says_one_strand(strands, wanted):
+    train = [family[0] for family in families(10, 1, list("ACGT"), 0)]
+    y = np.eye(2, dtype=np.uint8)[np.arange(10) % 2]
+    model = build({"estimator": "besthit"}, "multiclass", 3, {"alphabet": "dna", "strands": strands})
+    turned = [reverse_complement(sequence) for sequence in train]
+    model.fit(train, y, turned, y)
+    assert model.predict(turned)[np.arange(10), np.arange(10) % 2] == pytest.approx(wanted, abs=0.01)
+
+
 def test_misleading_relatives_are_doubted():
     known = families(12, 3)
     y = np.eye(2, dtype=np.uint8)[[f % 2 for f in range(12) for _ in range(2)]]
     train, test = [s for family in known for s in family[:2]], [family[2] for family in known]
     turned = np.eye(2, dtype=np.uint8)[[1 - f % 2 for f in range(12)]]
-    model = build({"estimator": "besthit"}, "multiclass", 3)
+    model = build({"estimator": "besthit"}, "multiclass", 3, PROTEIN)
     model.fit(train, y, test, turned)
     assert model.predict(test) == pytest.approx(0.5)
 
@@ -49,7 +61,7 @@ def test_misleading_relatives_are_doubted():
 def test_several_labels_come_along():
     known = families(6, 3)
     y = np.repeat(np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1]] * 2, dtype=np.uint8), 2, axis=0)
-    model = build({"estimator": "besthit"}, "multilabel", 3)
+    model = build({"estimator": "besthit"}, "multilabel", 3, PROTEIN)
     test = [family[2] for family in known]
     model.fit([s for family in known for s in family[:2]], y, test, y[::2])
     assert (model.predict(test).round() == y[::2]).all()

@@ -152,13 +152,15 @@ def test_without_mmseqs_nothing_is_drawn(run, tmp_path, monkeypatch):
         generate(run, Wish(n=2), tmp_path / "new.fasta", say=print)
 
 
-def test_a_nucleotide_sequence_is_as_novel_as_the_nearer_of_its_strands():
+def test_a_nucleotide_sequence_is_as_novel_as_the_nearer_of_the_strands_that_its_card_names():
     rng = np.random.default_rng(0)
     known = ["".join(rng.choice(list("ACGT"), 120)) for _ in range(3)]
     turned = known[1].translate(str.maketrans("ACGT", "TGCA"))[::-1]
-    near = nearest([turned], known, DNA)
+    near = nearest([turned], known, {"alphabet": "dna"})
     assert near.rows.tolist() == [1]
     assert near.identity.tolist() == [1]
+    near = nearest([turned, known[2]], known, {"alphabet": "dna", "strands": 1})
+    assert near.rows.tolist() == [-1, 2]
 
 
 def test_only_a_generation_task_generates(tmp_path):
@@ -171,7 +173,7 @@ def test_only_a_generation_task_generates(tmp_path):
 def test_copies_and_relatives_of_training_are_found():
     known = simulate(n=60, families=20, seed=0)["sequence"].tolist()
     new = [*known[:5], known[0]]
-    found = judge(new, known, PROTEIN, nearest(new, known, PROTEIN))
+    found = judge(new, known, PROTEIN, nearest(new, known, {"alphabet": "protein"}))
     assert (found["n"], found["distinct"], found["copies"], found["alike"]) == (6, 5, 5, 6)
     assert found["max_identity"] == found["median_identity"] == 1
 

@@ -48,13 +48,13 @@ def test_a_sequence_shorter_than_a_kmer_is_kept():
 def test_a_few_ambiguous_letters_are_searched_for_as_what_they_are():
     """Left to itself MMseqs2 takes the query for a protein, and asks for more memory than there is."""
     dna = ["".join(np.random.default_rng(0).choice(list("ACGT"), 80))] * 2
-    assert homology.best_hits(["NNRYATGN"], dna, nucleotide=True).tolist() == [-1]
+    assert homology.best_hits(["NNRYATGN"], dna, strands=2).tolist() == [-1]
 
 
 def test_a_copy_is_the_best_hit_however_short_it_is():
     proteins = ["MKV", "MKVL", "MKV", "ACDEFGHIKLMNPQRSTVWY" * 3]
     assert homology.best_hits(["MKV", "MKVL", "MKL", proteins[3] + "M"], proteins).tolist() == [0, 1, -1, 3]
-    assert homology.best_hits(["ACGTA"], ["ACGTT", "ACGTA"], nucleotide=True).tolist() == [1]
+    assert homology.best_hits(["ACGTA"], ["ACGTT", "ACGTA"], strands=2).tolist() == [1]
 
 
 def test_mmseqs_on_the_path_wins_over_the_wheel(tmp_path, monkeypatch):

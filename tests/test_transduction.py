@@ -192,7 +192,7 @@ def test_relatives_become_what_their_nearest_relative_became():
     rng = np.random.default_rng(0)
     train = simulate(n=60, families=20, seed=0)["sequence"].tolist()
     y = [np.array([1 + row % 3, 1 + row % 5, 0]) for row in range(60)]
-    model = NearestTarget(6, nucleotide=False)
+    model = NearestTarget(6)
     model.fit(train, y, train[:20], y[:20])
     stranger = "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 80))
     *known, strange = model.answer([*train[30:40], stranger], [*y[30:40], y[0]])

@@ -13,7 +13,7 @@ import pandas as pd
 
 from unrolled import homology
 from unrolled.candidates import MOST
-from unrolled.definitions import DEFAULT, Definition, check_threshold, definition
+from unrolled.definitions import DEFAULT, Definition, check_threshold, definition, strands
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
 from unrolled.gate import LISTED, folds_hash, versions
@@ -34,9 +34,9 @@ class Terms(NamedTuple):
     def of_cards(cls, data: dict[str, Any], split: dict[str, Any], default: Mapping[str, str] = DEFAULT) -> "Terms":
         """The split card's `definition` and `identity` and the data card's `strands`, each with its default."""
         alphabet = data["alphabet"]
-        both = alphabet != "protein" and data.get("strands", 2) == 2
         threshold = split.get("identity", THRESHOLD[alphabet])
-        return cls(definition(split.get("definition"), alphabet, default), check_threshold(threshold), both)
+        named = definition(split.get("definition"), alphabet, default)
+        return cls(named, check_threshold(threshold), strands(data) == 2)
 
 
 def folded(table: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from unrolled import gate, handover, homology, provenance, runs, sequence_baseli
 from unrolled.alphabet import ALPHABETS
 from unrolled.boosting import Boosting
 from unrolled.choosing import loss
+from unrolled.definitions import strands
 from unrolled.evaluate import evaluate
 from unrolled.files import sha256
 from unrolled.tracking import Tracker
@@ -172,8 +173,8 @@ class BestHit(Blind):
 
     GRID = (0.01, 0.03, 0.1, 0.3, 1.0)
 
-    def __init__(self, task: str, nucleotide: bool = False):
-        self.task, self.nucleotide, self.parameters = task, nucleotide, 0
+    def __init__(self, task: str, strands: int = 0):
+        self.task, self.strands, self.parameters = task, strands, 0
 
     def fit(self, train: list[str], y: Labels, validation: list[str], y_validation: Labels) -> None:
         self.train, self.y, self.shares = train, y, y.mean(axis=0)
@@ -194,27 +195,28 @@ class BestHit(Blind):
         """Row of the nearest training sequence of each, -1 where none is found; searched for once."""
         key = tuple(sequences)
         if key not in self.rows:
-            self.rows[key] = homology.best_hits(sequences, self.train, nucleotide=self.nucleotide)
+            self.rows[key] = homology.best_hits(sequences, self.train, strands=self.strands)
         return self.rows[key]
 
 
 BASELINES = {"majority": Majority, "kmer": Kmer, "besthit": BestHit, "boosting": Boosting}
-OTHERS: dict[str, Callable[[dict[str, Any], int, str], Baseline]] = {  # tasks whose baselines are of their own kind
-    "labelling": lambda card, outputs, alphabet: PositionMajority(outputs),
-    "generation": lambda card, outputs, alphabet: Markov(
-        alphabet, card.get("k", 1) if card["estimator"] == "kmer" else 1
+# Tasks whose baselines are of their own kind: from model card, outputs and data card.
+OTHERS: dict[str, Callable[[dict[str, Any], int, dict[str, Any]], Baseline]] = {
+    "labelling": lambda card, outputs, data: PositionMajority(outputs),
+    "generation": lambda card, outputs, data: Markov(
+        data["alphabet"], card.get("k", 1) if card["estimator"] == "kmer" else 1
     ),
     "transduction": sequence_baselines.build,
 }
 
 
-def build(card: dict[str, Any], task: str, outputs: int, alphabet: str = "protein") -> Baseline:
-    """The baseline that a model card names under `estimator`, for K outputs and sequences of an alphabet."""
+def build(card: dict[str, Any], task: str, outputs: int, data: dict[str, Any]) -> Baseline:
+    """The baseline that a model card names under `estimator`, for K outputs and the sequences of a data card."""
     if task in OTHERS:
-        return OTHERS[task](card, outputs, alphabet)
+        return OTHERS[task](card, outputs, data)
     settings: dict[str, Any] = {key: card[key] for key in ("k",) if key in card}
     if card["estimator"] == "besthit":
-        settings["nucleotide"] = alphabet != "protein"
+        settings["strands"] = strands(data)
     built: Baseline = BASELINES[card["estimator"]](task, **settings)
     return built
 
@@ -259,7 +261,7 @@ def _fit(
     started = time.perf_counter()
     data_card, model_card = config["data"], config["model"]
     material = runs.load(table, folds, config["cell"]["fold"], data_card)
-    model = build(model_card, material.task, material.outputs, data_card["alphabet"])
+    model = build(model_card, material.task, material.outputs, data_card)
     train, validation = material.parts["train"], material.parts["validation"]
     model.fit(train.sequences, train.y, validation.sequences, validation.y)
     parts = {name: material.parts[name] for name in runs.PARTS[1:]}

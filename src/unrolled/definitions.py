@@ -153,6 +153,11 @@ def definition(name: str | None, alphabet: str, default: Mapping[str, str] = DEF
     return found
 
 
+def strands(data: Mapping[str, Any]) -> int:
+    """How many strands a data card has its sequences compared on: 0 of proteins, 1 as they are written, 2 both."""
+    return 0 if data["alphabet"] == "protein" else int(data.get("strands", 2))
+
+
 def check_threshold(threshold: float) -> float:
     """The threshold, if it can mean anything. Raises UnrolledError outside 0 < threshold <= 1."""
     if not 0 < threshold <= 1:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unrolled import homology, inputs
 from unrolled.alphabet import Alphabet
-from unrolled.definitions import definition
+from unrolled.definitions import definition, strands
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
 from unrolled.identity import identities
@@ -80,7 +80,7 @@ def generate(run: Path, wish: Wish, out: Path, *, report: Path | None = None, sa
     if cut:
         say(f"warning: {cut:,} of {wish.n:,} sequences had not ended after {wish.longest:,} symbols and were cut")
     new = [letters for letters, _ in drawn]
-    near = nearest(new, known.sequences if known else [], alphabet)
+    near = nearest(new, known.sequences if known else [], predictor.card)
     with atomic(out) as tmp:
         tmp.write_text("".join(_records(new, near, known.ids if known else [])), encoding="utf-8")
     if known is None:
@@ -143,17 +143,18 @@ def draw(logits: Tensor, unknown: int, wish: Wish, generator: torch.Generator, *
     return torch.multinomial(torch.softmax(logits, dim=1), 1, generator=generator)[:, 0]
 
 
-def nearest(new: list[str], known: list[str], alphabet: Alphabet) -> Near:
+def nearest(new: list[str], known: list[str], card: dict[str, Any]) -> Near:
     """Of each new sequence the known one most like it; identity is that of the project's default definition.
 
-    Of nucleotides it is the higher of both strands', as MMseqs2 looks at both.
+    Of nucleotides it is the higher of both strands', unless the data card says `strands: 1`.
     """
-    identity, nucleotide = np.full(len(new), np.nan), alphabet.name != "protein"
+    identity = np.full(len(new), np.nan)
     if not known:
         return Near(np.full(len(new), -1), identity)
-    rows = homology.best_hits(new, known, nucleotide=nucleotide)
-    alike, terms = np.flatnonzero(rows >= 0), definition(None, alphabet.name)
-    identity[alike] = identities(new, known, np.c_[alike, rows[alike]], terms, both_strands=nucleotide)
+    rows = homology.best_hits(new, known, strands=strands(card))
+    alike, terms = np.flatnonzero(rows >= 0), definition(None, card["alphabet"])
+    pairs = np.c_[alike, rows[alike]]
+    identity[alike] = identities(new, known, pairs, terms, both_strands=strands(card) == 2)
     return Near(rows, identity)
 
 

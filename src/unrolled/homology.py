@@ -81,12 +81,17 @@ def cluster(
 
 
 def best_hits(
-    queries: Sequence[str], targets: Sequence[str], *, nucleotide: bool = False, threads: int = 1
+    queries: Sequence[str], targets: Sequence[str], *, strands: int = 0, threads: int = 1
 ) -> NDArray[np.int64]:
     """Row of the target with the highest bit score for each query, by `mmseqs easy-search`.
 
     Its defaults, but for shorter seeds: they find more, and take less memory. A copy needs no search, and of
     a few letters none would find it.
+
+    Args:
+        queries, targets: Q and N sequences.
+        strands: 0 for proteins; of nucleotides how many are looked at, the given one or both.
+        threads: of MMseqs2.
 
     Returns:
         (Q,) rows, the lowest of equals; -1 where nothing is found with an E-value below 0.001.
@@ -104,8 +109,8 @@ def best_hits(
         for path, sequences in zip(files, (wanted, enumerate(targets)), strict=False):
             path.write_text("".join(f">{i}\n{s}\n" for i, s in sequences), encoding="ascii")
         # Told what they are: a few letters of an ambiguous kind would pass for a protein.
-        kind = ["--search-type", "3", "--strand", "2", *SEEDS] if nucleotide else ["-k", "5"]
-        kind += ["--dbtype", "2" if nucleotide else "1"]
+        nucleotide = ["--dbtype", "2", "--search-type", "3", "--strand", str(strands), *SEEDS]
+        kind = nucleotide if strands else ["--dbtype", "1", "-k", "5"]
         settings = ["--format-output", "query,target,bits", "--threads", str(threads), "-v", "1"]
         run([str(mmseqs()), "easy-search", *map(str, files), *kind, *settings])
         if files[2].stat().st_size == 0:

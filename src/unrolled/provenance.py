@@ -15,7 +15,7 @@ NETWORK = (  # modules, and other sources by file name
     *("scan", "shares", "products", "linear", "kernel", "kernel.cpp", "kernel_walk.h", "kernel_products.h"),
     *("stepwise", "stock", "packing", "pooling", "batching"),
 )
-BASELINE = (*EITHER, "baselines", "sequence_baselines", "boosting", "choosing", "homology")
+BASELINE = (*EITHER, "baselines", "sequence_baselines", "boosting", "choosing", "homology", "definitions")
 
 
 def files(names: Iterable[str]) -> list[Path]:

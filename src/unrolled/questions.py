@@ -11,6 +11,7 @@ import pandas as pd
 from unrolled import homology, inputs, runs
 from unrolled.alphabet import LOOKED_AT
 from unrolled.archives import is_archive, members
+from unrolled.definitions import strands
 from unrolled.errors import UnrolledError
 from unrolled.formats import FORMATS
 from unrolled.formulas import REMEDY, is_formula
@@ -50,7 +51,7 @@ class Records:
     """A FASTA file."""
 
     def __init__(self, path: Path, card: Card):
-        self.path, self.alphabet = path, inputs.alphabet(card)
+        self.path, self.alphabet, self.strands = path, inputs.alphabet(card), strands(card)
         self.seen = self.unlike = 0
         self._check()
 
@@ -92,9 +93,8 @@ class Records:
         """`nearest`: the id of the training sequence that MMseqs2 finds most like it, "" where it finds none."""
         if known is None:
             return [{} for _ in chunk]
-        nucleotide = self.alphabet.name != "protein"
         letters = [one for _, one in chunk]
-        rows = homology.best_hits(letters, known.sequences, nucleotide=nucleotide, threads=threads)
+        rows = homology.best_hits(letters, known.sequences, strands=self.strands, threads=threads)
         self.seen += len(chunk)
         self.unlike += int((rows < 0).sum())
         return [{"nearest": known.ids[row] if row >= 0 else ""} for row in rows]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from unrolled import homology
 from unrolled.answers import Decoded
+from unrolled.definitions import strands
 
 Codes = NDArray[np.int64]  # (T' + 1,) symbols 1..K of a target, and 0, its end
 Floats = NDArray[np.float64]
@@ -59,8 +60,8 @@ class NearestTarget:
 
     GRID = (0.01, 0.03, 0.1, 0.3, 1.0)
 
-    def __init__(self, outputs: int, nucleotide: bool):
-        self.majority, self.nucleotide, self.parameters = PlaceMajority(outputs), nucleotide, 0
+    def __init__(self, outputs: int, strands: int = 0):
+        self.majority, self.strands, self.parameters = PlaceMajority(outputs), strands, 0
 
     def fit(self, train: list[str], y: list[Codes], validation: list[str], y_validation: list[Codes]) -> None:
         self.train, self.y = train, y
@@ -85,7 +86,7 @@ class NearestTarget:
 
     def _nearest(self, sequences: Sequence[str]) -> NDArray[np.int64]:
         """Row of the nearest training sequence of each, -1 where none is found."""
-        return homology.best_hits(list(sequences), self.train, nucleotide=self.nucleotide)
+        return homology.best_hits(list(sequences), self.train, strands=self.strands)
 
     def _log_likelihood(self, row: int, target: Codes, doubt: float) -> float:
         """Of a target: (1 - doubt) [target is that of the row] + doubt p(target)."""
@@ -96,8 +97,8 @@ class NearestTarget:
         return float(np.logaddexp(hit, np.log(doubt) + base))
 
 
-def build(card: dict[str, Any], outputs: int, alphabet: str) -> PlaceMajority | NearestTarget:
-    """The baseline that a model card names, for K + 1 outputs and inputs of an alphabet."""
+def build(card: dict[str, Any], outputs: int, data: dict[str, Any]) -> PlaceMajority | NearestTarget:
+    """The baseline that a model card names, for K + 1 outputs and the inputs of a data card."""
     if card["estimator"] == "besthit":
-        return NearestTarget(outputs, alphabet != "protein")
+        return NearestTarget(outputs, strands(data))
     return PlaceMajority(outputs)
