@@ -140,7 +140,7 @@ def test_what_is_not_for_the_kind_of_input_is_refused_before_any_job(deck, chang
 
 
 def test_numbers_are_not_generated(deck):
-    edit(deck.path("data", "physionet2012"), task="generation")
+    edit(deck.path("data", "physionet2012"), task="generation", names=...)
     with pytest.raises(UnrolledError, match="holds numbers, for which there is no task 'generation'"):
         deck.matrix(CONFIG | {"metric": "perplexity", "matrix": NUMBERS}, "config.yaml")
 
@@ -157,6 +157,8 @@ def test_numbers_are_not_generated(deck):
         ("physionet2012", {"columns": {"variable": "x", "time": "t"}}, "columns: 'value' is a dependency of"),
         ("physionet2012", {"columns": {"id": "x"}}, "columns lacks the key 'time'"),
         ("physionet2012", {"time": {"bin": 0}}, "time.bin: 0 is less than or equal to the minimum"),
+        ("demo", {"task": "generation", "max_length": 50}, "max_length: 50 is not of type .null."),
+        ("demo", {"task": "labelling", "names": {"H": "x"}}, "names.H: 'x' is not of type .null."),
         ("uci_splice", {"columns": {"id": "x", "target": "y"}}, "columns lacks the key 'sequence'"),
         ("uci_splice", {"columns": {"id": "x", "sequence": "y"}}, "columns lacks the key 'target'"),
     ],

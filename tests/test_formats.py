@@ -142,6 +142,8 @@ def test_fasta_with_fields_between_blanks_and_kept_ones(file):
     table, _ = read(card, "demo", [file("x.fasta", ">s1 TARGET=a SET=train\nMK\n")])
     assert list(table.columns) == ["id", "sequence", "target", "SET"]
     assert rows(table) == [("s1", "MK", "a", "train")]
+    text = ">s1 TARGET=Cell membrane SET=train\nMK\n>s2 SET=x TARGET=Cell wall\nM\n"
+    assert read(card, "demo", [file("x.fasta", text)])[0]["target"].tolist() == ["Cell membrane", "Cell wall"]
 
 
 def test_uniprot_headers_give_the_accession(file):
@@ -164,6 +166,20 @@ def test_labels_at_a_path_of_their_own(file):
     sequences = file("x.fasta", ">a\nMK\n")
     assert rows(read(card, "demo", [sequences])[0]) == [("a", "MK", "Y")]
     assert rows(read(card, "demo", [sequences, path])[0]) == [("a", "MK", "Y")]
+
+
+@pytest.mark.parametrize(
+    ("header", "column"), [("", "patient"), (" patient=p1", "patient"), (" patient=p1", ""), ("", "")]
+)
+def test_kept_columns_of_fasta_are_in_the_table_of_labels_or_else_in_the_headers(file, header, column):
+    table = f"entry\tplace\t{column or 'other'}\na\tX\tp2\n"
+    files = [file("x.fasta", f">a{header}\nMK\n"), file("labels.tsv", table)]
+    card = LABELLED | {"header": {"separator": " "}, "keep": ["patient"]}
+    if header or column:
+        assert read(card, "demo", files)[0]["patient"].tolist() == ["p2" if column else "p1"]
+    else:
+        said = refusal(card, *files)
+        assert "x.fasta:1: the header has no field `patient=`, and labels.tsv no column `patient`" in said
 
 
 LETTERS = {key: value for key, value in LABELLED.items() if key != "labels"} | {
@@ -263,6 +279,14 @@ def test_targets_of_another_kind_are_refused_with_their_ids(file):
     rows = f"acc,seq,label\nP1,{GENE},{CHAIN}\nP2,{GENE},{GENE}\n"
     said = refusal(card, file("x.csv", rows))
     assert "targets that look like nucleotides, not like protein (1 in all):\n  'P2' (" in said
+
+
+def test_names_of_labels_in_lists_are_those_of_each(file):
+    path = file("x.csv", "acc,seq,label\na,MK,N\nb,MK,C; N\nc,MK,none;C\nd,MK,none\n")
+    card = CSV | {"task": "multilabel", "separator": ";", "names": {"N": "Nucleus", "C": "Cytoplasm", "none": None}}
+    table, excluded = read(card, "demo", [path])
+    assert rows(table) == [("a", "MK", "Nucleus"), ("b", "MK", "Cytoplasm|Nucleus"), ("c", "MK", "Cytoplasm")]
+    assert rows(excluded) == [("d", "no label", "x.csv:5")]
 
 
 def test_what_names_say_is_no_label_is_left_out_and_listed(file):

@@ -72,6 +72,28 @@ def test_far_from_zero_nothing_is_lost():
     assert found["pearson"][0] == pytest.approx(-1)
     assert found["spearman"][0] == pytest.approx(-1)
     assert found["mae"][0] == pytest.approx(3)
+    assert found["r2"][0] == pytest.approx(-3)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 0.1, 1e6])
+@pytest.mark.parametrize("offset", [0.0, 1e5])
+def test_no_unit_and_no_zero_of_a_scale_changes_what_has_none(unit: float, offset: float):
+    rng = np.random.default_rng(0)
+    truth, noise = rng.normal(size=(2, 50))
+    plain = measure(NumberScores("regression", truth + noise, truth), np.ones((1, 50)))
+    moved = (unit * (values + offset) for values in (truth + noise, truth))
+    found = measure(NumberScores("regression", *moved), np.ones((1, 50)))
+    for name in ("spearman", "pearson", "r2"):
+        assert found[name][0] == pytest.approx(plain[name][0], rel=1e-8), name
+
+
+@pytest.mark.parametrize("value", [0.1, 1e-9, 1e8 / 3])
+def test_what_never_varies_explains_nothing_whatever_is_lost_by_rounding(value: float):
+    truth, said = np.full(7, value), value * np.arange(1.0, 8.0)
+    found = measure(NumberScores("regression", said, truth), np.ones((1, 7)))
+    assert all(np.isnan(found[name][0]) for name in ("spearman", "pearson", "r2"))
+    found = measure(NumberScores("regression", truth, said), np.ones((1, 7)))
+    assert (found["pearson"][0], found["spearman"][0]) == (0, 0)
 
 
 def test_no_weight_gives_no_number():

@@ -187,6 +187,13 @@ def test_what_training_never_measured_or_never_saw_vary_is_finite():
     assert steps[:, :4].tolist() == [[0, pytest.approx(4.4), 1, 1], [0, pytest.approx(4.4), 0, 0]]
 
 
+def test_what_never_varies_never_varies_whatever_is_lost_by_rounding():
+    scale = Scaling.of([one([0, 1, 2], [[0.1, NAN], [0.1, 0.3], [0.1, 0.3]])])
+    assert scale.mean.tolist() == [0.1, 0.3]
+    assert scale.deviation.tolist() == [1, 1]
+    assert scale.encode(one([0], [[0.11, 0.3]]))[0, :2].tolist() == pytest.approx([0.01, 0])
+
+
 def test_errors_of_writing_down_are_cut_where_networks_read():
     scale = Scaling.of([one([0, 1], [[79, 7.3], [81, 7.5]])])
     assert scale.encode(one([0], [[1e9, -73]]))[0, :2].tolist() == [5, -5]

@@ -61,6 +61,12 @@ def test_wide_rows_with_a_header_keep_ids_and_columns_and_end_where_values_do(tm
     same(table["sequence"][0], [0, 1], [[4], [5]])
 
 
+def test_ids_are_kept_as_they_are_written(tmp_path):
+    card = BARE | {"columns": {"id": 1, "target": 2}}
+    table, _ = read(card, "demo", [file(tmp_path, "x.txt", "007 1.0e0 1 2\n9007199254740993 2 3 4\n")])
+    assert table[["id", "target"]].to_numpy().tolist() == [["007", "1"], ["9007199254740993", "2"]]
+
+
 def test_labels_get_the_names_of_the_card(tmp_path):
     table, _ = read(BARE | {"names": {1: "normal"}}, "demo", [file(tmp_path, "x.txt", "1.0 1 2\n2.0 3 4\n")])
     assert table["target"].tolist() == ["normal", "2"]
@@ -96,9 +102,19 @@ def test_bins_hold_what_was_measured_in_them_in_the_order_of_time(tmp_path, rule
     same(found, [0, 1, 3], [[9, NAN], [value, NAN], [NAN, 7]])
 
 
+def test_a_time_at_the_start_of_a_bin_is_in_it_whatever_is_lost_by_rounding(tmp_path):
+    times = [f"00:{minute:02}" for minute in range(0, 60, 6)]  # 0.3 / 0.1 is a little less than 3
+    text = "stay,t,what,much,end\n" + "".join(f"s,{time},HR,{i},A\n" for i, time in enumerate(times))
+    (found,) = rows(VALUES | {"time": {"unit": "h", "bin": 0.1}}, tmp_path, text).values()
+    assert found.times.tolist() == pytest.approx([i / 10 for i in range(10)])
+    assert found.values[:, 0].tolist() == list(range(10))
+
+
 def test_clock_times_are_read_in_the_unit_of_the_card(tmp_path):
-    text = "stay,t,what,much,end\ns,00:07,HR,1,A\ns,47:30,HR,1,A\ns,01:00:30,HR,1,A\n"
-    for unit, times in (("h", [7 / 60, 1 + 30 / 3600, 47.5]), ("min", [7, 60.5, 2850]), ("s", [420, 3630, 171000])):
+    clock = ("-01:30", "-00:30", "00:07", "01:00:30", "47:30")
+    text = "stay,t,what,much,end\n" + "".join(f"s,{time},HR,1,A\n" for time in clock)
+    minutes = np.array([-90, -30, 7, 60.5, 2850])
+    for unit, times in (("h", minutes / 60), ("min", minutes), ("s", minutes * 60)):
         (found,) = rows(VALUES | {"time": {"unit": unit}}, tmp_path, text).values()
         assert found.times.tolist() == pytest.approx(times, abs=1e-8)
 

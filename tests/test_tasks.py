@@ -118,6 +118,19 @@ def test_targets_are_symbols_and_an_end():
     }
 
 
+def test_no_quintile_is_empty():
+    names, counts = named("regression").strata(["1", "2", "3", "9", "9", "9"])
+    assert counts.sum(axis=0).min() > 0
+    assert len(names) == counts.shape[1]
+    assert named("transduction").strata(["MK", "MV"])[0] == ["up to 2 symbols"]
+
+
+def test_quintiles_of_numbers_that_differ_late_have_names_of_their_own():
+    names, counts = named("regression").strata([str(100_000 + i) for i in range(100)])
+    assert len(set(names)) == 5
+    assert counts.sum(axis=0).tolist() == [20] * 5
+
+
 def test_targets_are_kept_even_in_fifths_of_their_lengths():
     names, counts = PROTEINS.strata(["A" * n for n in range(1, 101)])
     assert names[0] == "up to 20.8 symbols"

@@ -18,7 +18,7 @@ def read_fasta(card: Card, path: Path) -> Iterator[Record]:
 
     The id is the header up to the separator or a blank, an accession where a database's name comes first.
     Target and kept columns are `name=value` fields of the header; with `labels: file` the file's name is the target.
-    Kept columns may also be fields of the headers of a labels file in FASTA.
+    Where labels are in a file of their own, kept columns may be there.
     """
     _check_header(card)
     for block in fasta_blocks(path):
@@ -64,7 +64,7 @@ def _fasta_record(card: Card, path: Path, block: Block) -> Record:
     layout, keep, separator = card.get("header", {}), card.get("keep", []), separator_of(card)
     found, name = fields(header, separator), identifier(header, separator)
     labelled = [layout["target"]] if "target" in layout and "labels" not in card else []
-    wanted = [] if in_fasta(card) else [*labelled, *keep]
+    wanted = [] if card.get("labels", FILE) != FILE else [*labelled, *keep]
     absent = [f"{path}:{line}: the header has no field `{field}=`" for field in wanted if field not in found]
     sequence = spelled(joined(body), card)
     target = path.name.split(".")[0] if card.get("labels") == FILE else found.get(layout.get("target"), "")

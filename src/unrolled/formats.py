@@ -5,7 +5,7 @@ on the format (duplicates, labels, lengths, samples, checks) happens once, in `r
 silence: a row is in the table, or in `excluded`, or in an error that names its file and line.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -203,16 +203,23 @@ def _labelled(rows: pd.DataFrame, card: Card, path: Path, files: Sequence[Path],
     labels = _letters(card, path, files) if in_fasta(card) else _label_rows(card, path)
     labels = _unique(labels, card, excluded)
     _without(labels, ~labels["id"].isin(rows["id"]), "label without a sequence", excluded)
-    known = labels.set_index("id")
-    for name in ("target", *card.get("keep", [])):
+    known, keep = labels.set_index("id"), card.get("keep", [])
+    for name in ("target", *keep):
         if name in known:
             rows[name] = rows["id"].map(known[name]).fillna("")
+    if card["format"] == "fasta":
+        lost = [(name, at) for name in keep if name not in known for at in rows.loc[rows[name] == "", "where"]]
+        refuse(
+            "kept columns that are nowhere",
+            (f"{at}: the header has no field `{name}=`, and {path.name} no column `{name}`" for name, at in lost),
+            "Take them out of `keep`, or add them to the file.",
+        )
     return rows
 
 
 def _label_rows(card: Card, path: Path) -> pd.DataFrame:
-    """id, target, for a format of numbers the kept columns that are there, and where, of the rows of a CSV file."""
-    header = csv_columns(path, card.get("delimiter")) if card["alphabet"] == "numeric" else []
+    """id, target, the kept columns that are there, and where, of the rows of a CSV file."""
+    header = csv_columns(path, card.get("delimiter"))
     keep = [name for name in card.get("keep", []) if name in header]
     found = csv_rows(path, [card["labels"]["id"], card["labels"]["target"], *keep], card.get("delimiter"))
     return pd.DataFrame([(*row, at) for at, row in found], columns=["id", "target", *keep, "where"], dtype="str")
@@ -245,12 +252,26 @@ def _mask(card: Card, files: Sequence[Path]) -> Path | None:
 
 
 def _labelled_ones(rows: pd.DataFrame, card: Card, excluded: Excluded) -> pd.DataFrame:
-    """`rows` but for those whose target is none, as the card's `names` say."""
-    none = [str(label) for label, name in card.get("names", {}).items() if name is None]
-    found = _without(rows, rows["target"].isin(none), "no label", excluded)
+    """`rows` with the labels that the card's `names` give them, but for those of which it says that they are none."""
+    if not card.get("names"):
+        return rows
+    names = {str(label): name for label, name in card["names"].items()}
+    separator = card.get("separator", tasks.SEPARATOR) if card["task"] == "multilabel" else None
+    named = [_named(target, names, separator) for target in rows["target"]]
+    found = _without(rows.assign(target=named), np.array([name is None for name in named]), "no label", excluded)
     if found.empty:
+        none = [label for label, name in names.items() if name is None]
         raise UnrolledError(f"no sequence has a label: `names` says of all that occur that they are none ({none})")
     return found
+
+
+def _named(target: str, names: Mapping[str, str | None], separator: str | None) -> str | None:
+    """A target, or each label of a list of them, by its other name; None where nothing is left."""
+    if target in names or separator is None:
+        return names.get(target, target)
+    labels = (names.get(label.strip(), label) for label in target.split(separator))
+    kept = [label for label in labels if label is not None]
+    return separator.join(kept) if kept else None
 
 
 def _canonical(rows: pd.DataFrame, card: Card) -> list[str]:
@@ -259,8 +280,7 @@ def _canonical(rows: pd.DataFrame, card: Card) -> list[str]:
     if card["task"] == "multilabel" and separator != tasks.SEPARATOR:
         clash = rows.loc[rows["target"].str.contains(tasks.SEPARATOR, regex=False), "where"]
         refuse('labels that contain "|"', clash, 'The table joins labels by "|": rename these.')
-    of, names = tasks.of(card), {str(label): name for label, name in card.get("names", {}).items()}
-    return [of.canonical(names.get(target, target), separator) for target in rows["target"]]
+    return [tasks.of(card).canonical(target, separator) for target in rows["target"]]
 
 
 def _selected(rows: pd.DataFrame, card: Card, excluded: Excluded) -> pd.DataFrame:

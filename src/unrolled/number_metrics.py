@@ -33,11 +33,11 @@ def mae(scores: NumberScores, W: Array) -> Array:
 
 def r2(scores: NumberScores, W: Array) -> Array:
     """1 - squared error over the variance of the truth: 0 for the answer that is always the mean. NaN if constant."""
-    error = average((scores.predicted - scores.truth) ** 2, W)
-    mean = average(scores.truth, W)
-    variance = average(scores.truth**2, W) - mean**2
-    scale = np.maximum(mean**2, 1.0)
-    return np.where(variance > TINY * scale, 1 - ratio(error, variance), np.nan)
+    share = _shares(W)
+    truth, size = _standing(np.broadcast_to(scores.truth, W.shape), share)
+    error = np.divide(scores.predicted - scores.truth, size, out=np.zeros(W.shape), where=size > 0)
+    variance = (share * truth**2).sum(1)
+    return np.where(variance > TINY, 1 - ratio((share * error**2).sum(1), variance), np.nan)
 
 
 def pearson(scores: NumberScores, W: Array) -> Array:
@@ -53,12 +53,26 @@ def spearman(scores: NumberScores, W: Array) -> Array:
 
 def _pearson(x: Array, y: Array, W: Array) -> Array:
     """Weighted correlation of rows: three times (R, N) -> (R,)."""
-    total = W.sum(1, keepdims=True)
-    share = ratio(W, np.broadcast_to(total, W.shape))
-    x, y = (v - (share * v).sum(1, keepdims=True) for v in (x, y))
-    size = [np.abs(v).max(1, initial=0, where=W > 0, keepdims=True) for v in (x, y)]
-    x, y = (ratio(v, np.broadcast_to(s, v.shape), 0.0) for v, s in zip((x, y), size, strict=True))
+    share = _shares(W)
+    x, y = _standing(x, share)[0], _standing(y, share)[0]
     return correlation((share * x * y).sum(1), (share * y**2).sum(1), (share * x**2).sum(1))
+
+
+def _shares(W: Array) -> Array:
+    """Weights (R, N) as shares of their row's; NaN where there is no weight."""
+    return ratio(W, np.broadcast_to(W.sum(1, keepdims=True), W.shape))
+
+
+def _standing(values: Array, share: Array) -> tuple[Array, Array]:
+    """Deviations from the mean over the largest of them, (R, N), and that one, (R, 1): whatever the unit, 1 at most.
+
+    Equal numbers have none at all, as what each is taken from first is one of them: a mean may be rounded.
+    """
+    first = (share > 0).argmax(1)[:, None]
+    values = values - np.take_along_axis(values, first, axis=1)
+    values = values - np.where(share > 0, share * values, 0.0).sum(1, keepdims=True)
+    size = np.abs(values).max(1, initial=0, where=share > 0, keepdims=True)
+    return np.divide(values, size, out=np.zeros(values.shape), where=size > 0), size
 
 
 def _ranks(values: Array, W: Array) -> Array:

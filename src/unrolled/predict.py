@@ -86,7 +86,7 @@ class Predictor:
             return {"prediction": answer.text(classes), "log_likelihood": f"{answer.own:.4f}"}
         if not classes:
             columns = named(self.record["task"]).columns(classes)
-            return {name: f"{value:.6g}" for name, value in zip(columns, answer, strict=True)}
+            return {name: f"{value:.10g}" for name, value in zip(columns, answer, strict=True)}
         if answer.ndim == 2:
             sure = answer.max(axis=1).mean()
             return {"prediction": "".join(classes[k] for k in answer.argmax(axis=1)), "confidence": f"{sure:.3f}"}

@@ -59,7 +59,7 @@ class Scale:
 
     def to_unit(self, y: NDArray[Any]) -> NDArray[np.float64]:
         """Back to the target's unit."""
-        return y * self.deviation + self.mean
+        return y.astype(np.float64) * self.deviation + self.mean
 
 
 @dataclass(frozen=True)

@@ -152,10 +152,14 @@ class Scaling:
         values = np.concatenate([one.values for one in found])
         measured = np.isfinite(values)
         n = np.maximum(measured.sum(axis=0), 1)
-        mean = np.where(measured, values, 0.0).sum(axis=0) / n
-        deviation = np.sqrt(np.where(measured, values - mean, 0.0).__pow__(2).sum(axis=0) / n)
+        # From one of the values on: a mean of equal ones may be rounded, and then they would seem to vary.
+        first = np.take_along_axis(values, measured.argmax(axis=0)[None], axis=0)[0]
+        first = np.where(measured.any(axis=0), first, 0.0)
+        apart = np.where(measured, values - first, 0.0)
+        mean = apart.sum(axis=0) / n
+        deviation = np.sqrt((np.where(measured, apart - mean, 0.0) ** 2).sum(axis=0) / n)
         gap = np.concatenate([gaps(one) for one in found]).mean(axis=0)
-        return cls(found[0].variables, mean, _or_one(deviation), _or_one(gap))
+        return cls(found[0].variables, first + mean, _or_one(deviation), _or_one(gap))
 
     @classmethod
     def recall(cls, facts: dict[str, Any]) -> "Scaling":

@@ -22,6 +22,7 @@ Card = dict[str, Any]
 Row = tuple[str, dict[str, str], list[str]]  # "file:line", named fields, values
 
 NOTHING = {"", "na", "nan"}
+ROUNDING = 1e-9  # of a bin: times so little before its start are in it
 SECONDS = {"h": 3600, "min": 60, "s": 1}  # in units in which a time may be a clock's
 
 
@@ -59,7 +60,8 @@ class Numbers:
             hours, minutes, seconds = [*map(int, clock), 0][:3]
             if not (0 <= minutes < 60 and 0 <= seconds < 60):
                 raise ValueError
-            return (3600 * hours + 60 * minutes + seconds) / SECONDS[self.unit]
+            sign = -1 if clock[0].strip().startswith("-") else 1  # -00:30 is half an hour before
+            return sign * (3600 * abs(hours) + 60 * minutes + seconds) / SECONDS[self.unit]
         found = float(text)
         if not math.isfinite(found):
             raise ValueError
@@ -123,7 +125,9 @@ def _bare_rows(columns: dict[str, int], path: Path, delimiter: str | None) -> It
                 f"{where}: {len(texts)} fields, the first row has {width}, and the card's `columns` name "
                 f"{columns or 'none'}: fill the end of short rows with NaN, or correct the card or its `delimiter`"
             )
-        fields = {name: _plain(texts[place - 1]) for name, place in columns.items()}
+        fields = {name: texts[place - 1] for name, place in columns.items()}
+        if "target" in fields:
+            fields["target"] = _plain(fields["target"])
         yield where, fields, [text for i, text in enumerate(texts, start=1) if i not in columns.values()]
 
 
@@ -222,7 +226,8 @@ def gathered(card: Card, times: Sequence[float], columns: Sequence[int], values:
     at = np.array(times)
     order = np.argsort(at, kind="stable")
     width = card.get("time", {}).get("bin")
-    steps, row = np.unique(at if width is None else np.floor(at / width) * width, return_inverse=True)
+    # 0.3 / 0.1 is a little less than 3.
+    steps, row = np.unique(at if width is None else np.floor(at / width + ROUNDING) * width, return_inverse=True)
     cells = np.full((len(steps), len(card["variables"])), np.nan)
     where = row[order], np.array(columns, dtype=np.int64)[order]
     merged = len(at) - len(set(zip(*(index.tolist() for index in where), strict=True)))

@@ -169,6 +169,10 @@ class Regression(Task):
     def encode(self, targets: Sequence[str], classes: Sequence[str]) -> Array | list[Array]:
         return self.values(targets)[:, None]
 
+    def cells(self, answers: Any, classes: Sequence[str], sequences: Sequence[str]) -> dict[str, Any]:
+        """The number itself: of large ones half as many digits would not do."""
+        return {"prediction": answers[:, 0]}
+
     @staticmethod
     def values(targets: Iterable[str]) -> NDArray[np.float64]:
         """The targets as numbers, (N,)."""
@@ -339,10 +343,13 @@ def _cells(answers: Any, k: int) -> Any:
 def _fifths(values: Array) -> tuple[list[str], Counts]:
     """Names of the values' quintiles, and which of them each value (N,) is in, (N, K)."""
     inner = np.unique(np.quantile(values, np.arange(1, QUANTILES) / QUANTILES))
-    edges = [f"{edge:.4g}" for edge in inner]
+    digits = next(n for n in range(4, 18) if len({f"{edge:.{n}g}" for edge in inner}) == len(inner))
+    edges = [f"{edge:.{digits}g}" for edge in inner]
     between = [f"{low} to {high}" for low, high in pairwise(edges)]
     names = [f"up to {edges[0]}", *between, f"above {edges[-1]}"]
-    return names, np.eye(len(names), dtype=np.int64)[np.searchsorted(inner, values)]
+    counts = np.eye(len(names), dtype=np.int64)[np.searchsorted(inner, values)]
+    some = counts.any(axis=0)  # above the last edge there is nothing where it is the highest value
+    return [name for name, there in zip(names, some, strict=True) if there], counts[:, some]
 
 
 def _chosen(names: Sequence[str], mask: Iterable[bool]) -> list[str]:
