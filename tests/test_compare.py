@@ -1,18 +1,20 @@
 """Tables of an experiment: numbers by hand, and what the intervals promise, by simulation."""
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from unrolled.bootstrap import draw, draw_counts, interval
-from unrolled.compare import compare
+from unrolled.compare import SUMMARY, compare
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
 from unrolled.files import read_json, write_json
+from unrolled.means import centred
 from unrolled.metrics import decide
 from unrolled.scoring import METRICS
 
@@ -272,6 +274,57 @@ def test_the_interval_of_ece_holds_its_mean(tmp_path: Path) -> None:
     row = tables(runs, tmp_path / "t")["summary"].query("metric == 'ece'").iloc[0]
     assert row["mean"] == pytest.approx(0, abs=1e-6)
     assert row["low"] <= row["mean"] < row["high"]
+
+
+def test_draws_that_miss_rare_classes_are_moved_back_onto_the_mean(tmp_path: Path) -> None:
+    """A class of one sequence that is never found is in no draw but two of three: macro-F1 would seem better."""
+    rng = np.random.default_rng(5)
+    target = ["in"] * 60 + ["out"]
+    said_in = np.append(rng.random(60) < 0.9, True)
+    runs = [write_run(tmp_path, noisy(rng, said_in), target=target)]
+    summary = tables(runs, tmp_path / "t")["summary"].set_index("metric")
+    row = summary.loc["macro_f1"]
+    assert row["low"] < row["mean"] < row["high"]
+    assert abs((row["low"] + row["high"]) / 2 - row["mean"]) < (row["high"] - row["low"]) / 4
+
+
+@pytest.mark.parametrize(
+    ("metric", "mean", "range_"), [("accuracy", 0.5, (0, 1)), ("mcc", -0.9, (-1, 1)), ("rmse", 0.1, (0, np.inf))]
+)
+def test_draws_are_moved_only_where_they_lie_beside_the_mean_and_stay_in_bounds(
+    metric: str, mean: float, range_: tuple[float, float]
+) -> None:
+    rng = np.random.default_rng(0)
+    fair = mean + rng.normal(0, 0.2, 1000)
+    fair -= fair.mean() - mean - 0.01  # as far as chance goes
+    assert centred(fair, mean, metric) is fair
+    moved = centred(np.append(fair + 0.1, np.nan), mean, metric)
+    known = moved[:-1]
+    assert np.isnan(moved[-1])
+    inside = (known > range_[0]) & (known < range_[1])
+    np.testing.assert_allclose(known[inside], (fair - 0.01)[inside], atol=1e-12)
+    assert known.min() >= range_[0]
+    assert known.max() <= range_[1]
+
+
+def test_a_band_without_sequences_in_a_run_counts_none(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path, [IN, OUT], target=["in", "in"], fold=fold) for fold in (0, 1)]
+
+    @dataclass(frozen=True)
+    class First:
+        """All sequences of fold 0."""
+
+        name: ClassVar = "first"
+        columns: ClassVar = [*SUMMARY, "band", "sequences"]
+
+        def numbers(self, info: dict[str, Any], test: pd.DataFrame) -> np.ndarray | None:
+            return np.zeros(len(test), dtype=np.intp) if info["fold"] == 0 else None
+
+        def described(self, table: pd.DataFrame) -> pd.DataFrame:
+            return table
+
+    compare(runs, tmp_path / "t", [First()], resamples=20)
+    assert set(pd.read_csv(tmp_path / "t/first.csv")["sequences"]) == {1}
 
 
 def test_one_group_has_no_interval(tmp_path: Path) -> None:

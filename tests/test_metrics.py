@@ -46,8 +46,8 @@ def compare_with(scores: Scores, w: np.ndarray, name: str, reference: Callable[.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn warns of every absent class
         expected = reference(scores.p[kept], scores.truth[kept], scores.chosen[kept], w[kept])
-    both = METRICS[scores.task][name](scores, np.stack([w, np.ones_like(w)]))
-    np.testing.assert_allclose(both[0], expected, rtol=1e-9, atol=1e-9)
+    for rows in (np.stack([w, np.ones_like(w)]), w[None]):  # as a bootstrap asks, and as an evaluation
+        np.testing.assert_allclose(METRICS[scores.task][name](scores, rows)[0], expected, rtol=1e-9, atol=1e-9)
 
 
 def classwise_auroc(p: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
@@ -289,8 +289,12 @@ def test_no_threshold_does_better(case: tuple[Scores, np.ndarray]) -> None:
             assert cut == 0.5
 
 
-def test_metrics_do_not_import_heavy_libraries() -> None:
-    code = "import sys, unrolled.evaluate; print({'sklearn', 'scipy', 'torch'} & set(sys.modules))"
+def test_an_evaluation_imports_no_heavy_libraries() -> None:
+    code = (
+        "import sys, numpy as np; from unrolled import evaluate, metrics; "
+        "evaluate.point(metrics.decide('multiclass', np.eye(2), np.eye(2) > 0)); "
+        "print({'sklearn', 'scipy', 'torch', 'numba'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -608,7 +608,7 @@ BARRED = {
     "dashboards remote": {*HEAVY, "numpy", "pandas"},
     "table tasks inputs series formats series_formats fasta_format records reading": HEAVY,
     "simulate split homology copies answers puzzles gate": HEAVY,
-    "evaluate scoring metrics number_metrics position_metrics sequence_metrics weighted thresholds": HEAVY,
+    "evaluate scoring metrics areas number_metrics position_metrics sequence_metrics weighted thresholds": HEAVY,
     "bootstrap compare tested means bands lengths plots report": HEAVY,
     "baselines sequence_baselines boosting choosing runs": HEAVY,
     "verdict takeaways grids wording results model_plots class_plots length_plots panels looks svg": HEAVY,

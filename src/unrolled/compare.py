@@ -5,8 +5,8 @@ its 95 % interval comes from `bootstrap`. All models tested on one (data, split,
 its groups, and models trained with the same seeds those of the seeds, so the difference of two models is
 paired: what is hard for both cancels.
 
-The calibration error `ece` is a sum of absolute values: resampling adds noise to each and so raises it, often
-by more than its standard error. Its draws are moved back onto the observed mean.
+Draws that resampling moves, as it does those of the calibration error and of means over classes, are moved back onto
+the observed mean (`means.centred`).
 """
 
 from collections import defaultdict
@@ -79,7 +79,7 @@ def compare(
         "confusion": _confusion_table(runs),
         "calibration": _calibration_table(runs),
         "points": _gather(runs, "points", ["true_value", "predicted_value"]),
-        **{banding.name: _parts_table(banding, of) for banding, of in zip(bandings, parts, strict=True)},
+        **{banding.name: _parts_table(banding, of, means) for banding, of in zip(bandings, parts, strict=True)},
     }
     for name, table in tables.items():
         with atomic(out / f"{name}.csv") as tmp:
@@ -122,14 +122,13 @@ def _difference(a: Cell, b: Cell) -> tuple[float, float, float]:
     return round(a.mean - b.mean, 12), round(low, 12), round(high, 12)
 
 
-def _parts_table(banding: Banding, parts: dict[int, Means]) -> pd.DataFrame:
-    """As `summary_table`, a row a band, with how many test sequences of a run are in it, on average."""
+def _parts_table(banding: Banding, parts: dict[int, Means], whole: Means) -> pd.DataFrame:
+    """As `summary_table`, a row a band, with how many test sequences of a run are in it, on average over all runs."""
     tables = []
     for band, means in sorted(parts.items()):
         table = summary_table(means.cells())
-        sizes = [
-            float(np.mean(means.sequences[place])) for place in zip(*(table[name] for name in MODEL), strict=True)
-        ]
+        places = zip(*(table[name] for name in MODEL), strict=True)
+        sizes = [sum(means.sequences[place]) / len(whole.sequences[place]) for place in places]
         tables.append(table.assign(band=band, sequences=sizes))
     none = pd.DataFrame(columns=[*SUMMARY, "band", "sequences"])
     return banding.described(pd.concat(tables, ignore_index=True) if tables else none)[banding.columns]

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from unrolled.bootstrap import Drawn, Key, draw_counts
+from unrolled.scoring import bounds
 from unrolled.tested import MODEL, Info, key
 from unrolled.weighted import Array, ratio
+
+CHANCE = 4.0  # standard errors of the mean of draws: more is a bias
 
 Seeds = Mapping[Key, Mapping[int, Array]]  # (data, split, model) -> seed -> (R,), how often it is drawn
 
@@ -59,9 +62,21 @@ class Mean:
             return Cell(np.nan, np.full(resamples, np.nan), 0)
         mean, none = float(np.mean(self.values)), np.full(resamples, np.nan)
         draws = none if self.lacking else ratio(np.asarray(self.sums), np.asarray(self.weights))
-        if name == "ece" and not np.isnan(draws).all():
-            draws = np.maximum(draws + mean - np.nanmean(draws), 0)
-        return Cell(mean, draws, len(self.values))
+        return Cell(mean, centred(draws, mean, name), len(self.values))
+
+
+def centred(draws: Array, mean: float, metric: str) -> Array:
+    """Draws (R,) of a metric moved onto its observed mean, where they lie beside it by more than chance.
+
+    Resampling adds noise to each of the absolute values that the calibration error is a sum of, and leaves rare
+    classes out of means over classes: both move the draws, often by more than their standard error.
+    """
+    known = draws[~np.isnan(draws)]
+    if not len(known):
+        return draws
+    bias = known.mean() - mean
+    clear = abs(bias) > CHANCE * known.std() / np.sqrt(len(known))
+    return np.clip(draws - bias, *bounds(metric)) if clear else draws
 
 
 @dataclass

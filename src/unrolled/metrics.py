@@ -22,7 +22,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from unrolled.weighted import TINY, Array, average, correlation, kept, mean_defined, ratio
+from unrolled.areas import areas
+from unrolled.weighted import Array, average, correlation, kept, mean_defined, ratio
 
 Bools = npt.NDArray[np.bool_]
 
@@ -57,7 +58,7 @@ class Scores:
     def areas(self, W: Array) -> tuple[Array, Array]:
         """AUROC and average precision of each class against the rest: twice (R, K), NaN for one with one outcome."""
         Wt = np.ascontiguousarray(W.T)
-        each = [_areas(p, y, Wt) for p, y in zip(self.p.T, self.truth.T, strict=True)]
+        each = [areas(p, y, Wt) for p, y in zip(self.p.T, self.truth.T, strict=True)]
         roc, precision = np.array(each).reshape(-1, 2, len(W)).transpose(1, 2, 0)
         return roc, precision
 
@@ -142,36 +143,6 @@ def auroc(scores: Scores, W: Array) -> Array:
 def auprc(scores: Scores, W: Array) -> Array:
     """Average precision, one class against the rest, mean over the classes with both outcomes."""
     return mean_defined(scores.areas(W)[1])
-
-
-def _areas(p: Array, y: Bools, Wt: Array) -> tuple[Array, Array]:
-    """Both areas of one class: (N,), (N,), (N, R) -> (R,), (R,).
-
-    AUROC is P(a positive scores above a negative) + half of P(equal). A positive beats the weight ranked below it,
-    positives included: among themselves these share their P * P comparisons equally, so P * P / 2 is taken off.
-    Average precision is the mean over the positives of the precision among all that score at least as high.
-    One sort and one cumulative sum over all sequences are enough for both.
-    """
-    order = np.argsort(-p, kind="stable")
-    positive = order[y[order]]
-    ranked, scored = -p[order], -p[positive]
-    first, last = np.searchsorted(ranked, scored, "left"), np.searchsorted(ranked, scored, "right")
-    above, hits = _cumulated(Wt, order), _cumulated(Wt, positive)
-    weights, weight, total = Wt[positive], hits[-1], above[-1]
-    level = above[last]  # (P, R) the weight that scores as high or higher
-    wins = weight * total - np.einsum("ir,ir->r", weights, above[first] + level) / 2 - weight**2 / 2
-    precision = ratio(hits[np.searchsorted(scored, scored, "right")], level, 0.0)
-    found = ratio(np.einsum("ir,ir->r", weights, precision), weight)
-    both = total - weight > TINY
-    return ratio(wins, weight * (total - weight)), np.where(both, found, np.nan)
-
-
-def _cumulated(Wt: Array, order: npt.NDArray[np.intp]) -> Array:
-    """(N + 1, R) running sums of weights (N, R) taken in an order; three times as fast as np.cumsum(Wt[order])."""
-    sums = np.zeros((len(order) + 1, Wt.shape[1]))
-    for rank, i in enumerate(order):
-        np.add(sums[rank], Wt[i], out=sums[rank + 1])
-    return sums
 
 
 def multiclass_log_loss(scores: Scores, W: Array) -> Array:

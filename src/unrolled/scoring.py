@@ -92,7 +92,15 @@ LOWER_IS_BETTER = (
     *("log_loss", "ece", "rmse", "mae", "bits_per_residue", "perplexity"),
     *("edit_distance", "bits_per_token"),
 )
+CORRELATIONS = ("mcc", "spearman", "pearson")
 HIGHER_IS_BETTER = {name: name not in LOWER_IS_BETTER for table in METRICS.values() for name in table}
+
+
+def bounds(metric: str) -> tuple[float, float]:
+    """Between what a metric lies."""
+    if metric in LOWER_IS_BETTER:
+        return 0.0, np.inf
+    return {**dict.fromkeys(CORRELATIONS, (-1.0, 1.0)), "r2": (-np.inf, 1.0)}.get(metric, (0.0, 1.0))
 
 
 def measure(scores: Scored, W: Array) -> dict[str, Array]:
