@@ -73,6 +73,15 @@ def test_headline_is_the_split_of_lowest_identity(demo: Tables) -> None:
     assert changed.headline == "b"
 
 
+def test_headline_is_what_leaks_least_at_the_lowest_identity_that_was_audited(demo: Tables) -> None:
+    shares = {"random": (0.3, 0.7), "cluster30": (0.3, 0.3), "homology30": (0.3, 0.0), "homology80": (0.8, 0.0)}
+    audited = {split: {"threshold": at, "share_above": share} for split, (at, share) in shares.items()}
+    changed = {"splits": tuple(shares), "folds": {"random": {"group": "sequence"}}, "certificates": audited}
+    assert Tables(**vars(demo) | changed).headline == "homology30"
+    changed["splits"] = ("random", "homology80", "cluster30")
+    assert Tables(**vars(demo) | changed).headline == "cluster30"
+
+
 def test_names_that_look_like_missing_values_stay_names(tmp_path: Path) -> None:
     tables = loaded(tmp_path, classes=("NA", "001"), models=("None", "kmer"))
     assert set(tables.frames["classes"]["class"]) == {"NA", "001"}

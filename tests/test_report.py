@@ -3,6 +3,7 @@
 import base64
 import functools
 import hashlib
+import math
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -150,28 +151,55 @@ def test_the_best_baseline_is_compared() -> None:
         tables(means, {("lstm", "kmer"): (0.2, 0.1, 0.3)})
     )
     assert "which is not clear of 0" in notes(tables(means, {("lstm", "kmer"): (0.2, -0.1, 0.3)}))
-    assert "No neural model is ahead of the best baseline, kmer (0.50)" in notes(
-        tables({"lstm": 0.4, "kmer": 0.5}, {("lstm", "kmer"): (-0.1, -0.2, -0.05)})
-    )
+    behind = "No neural model is ahead of the best baseline, kmer (0.50): lstm is 0.10 worse (interval 0.05 to 0.20)."
+    assert behind in notes(tables({"lstm": 0.4, "kmer": 0.5}, {("lstm", "kmer"): (-0.1, -0.2, -0.05)}))
+    losses = tables({"lstm": 0.6, "kmer": 0.5}, {("lstm", "kmer"): (0.1, 0.05, 0.2)}, metric="log_loss")
+    assert behind in notes(losses)
     assert "Only baselines were run" in notes(tables({"kmer": 0.5}))
 
 
 def test_what_random_hides_is_the_mean_over_neural_models() -> None:
     means = {"lstm": 0.7, "gru": 0.6, "kmer": 0.5}
     gains = {"lstm": (0.1, 0.05, 0.15), "gru": (0.14, -0.01, 0.2), "kmer": (0.9, 0.8, 1.0)}
-    assert (
-        "The random split flatters every neural model: by +0.12 on average against cluster30; "
-        "the interval is above 0 for 1 of 2." in notes(tables(means, gains=gains))
+    flatters = "The random split clearly flatters 1 of 2 neural models: scores are 0.12 better on average than under"
+    assert flatters in notes(tables(means, gains=gains))
+    gains["lstm"] = (0.1, -0.05, 0.15)
+    unclear = (
+        "That the random split flatters is not clear: scores are 0.12 better on average than under cluster30, and no"
     )
-    gains["gru"] = (-0.02, -0.03, -0.01)
-    assert "flatters 1 of 2 neural models: by +0.04" in notes(tables(means, gains=gains))
-    gains["lstm"] = (-0.02, -0.03, -0.01)
-    assert "does not flatter: −0.02 on average" in notes(tables(means, gains=gains))
+    assert unclear in notes(tables(means, gains=gains))
+    gains = {"lstm": (-0.02, -0.03, -0.01), "gru": (-0.02, -0.03, -0.01)}
+    assert "is not clear: scores are 0.02 worse on average" in notes(tables(means, gains=gains))
+    gains = {"lstm": (0.02, MISSING, MISSING), "gru": (0.04, MISSING, MISSING)}
+    unknown = "Under the random split scores are 0.03 better on average than under cluster30; without intervals"
+    assert unknown in notes(tables(means, gains=gains))
 
 
 def test_random_flatters_by_a_lower_loss() -> None:
     one = tables({"lstm": 0.7}, metric="log_loss", gains={"lstm": (-0.2, -0.3, -0.1)})
-    assert "flatters the neural model: by 0.20 against cluster30; the interval is above 0 for 1 of 1." in notes(one)
+    assert "clearly flatters the neural model: scores are 0.20 better than under cluster30." in notes(one)
+
+
+@pytest.mark.parametrize(("seeds", "said"), [([0, 0, 0], True), ([0, 1, 0], False)])
+def test_networks_that_were_trained_with_one_seed_are_told_of(seeds: list[int], said: bool) -> None:
+    one = tables({"lstm": 0.7, "kmer": 0.5})
+    runs = [("d", "cluster30", "lstm", fold, seed) for fold, seed in enumerate(seeds)]
+    runs += [("d", "cluster30", "kmer", fold, 0) for fold in range(3)]
+    one.frames["runs"] = pd.DataFrame(runs, columns=["data", "split", "model", "fold", "seed"])
+    assert ("Networks were trained with one seed" in notes(one)) == said
+
+
+@pytest.mark.parametrize("spoilt", [math.inf, MISSING])
+def test_a_gradient_that_is_no_number_leaves_the_page(tmp_path: Path, spoilt: float) -> None:
+    folder, data_root, matrix = fixture.write(tmp_path)
+    history = pd.read_csv(folder / "history.csv")
+    history.loc[history.index[-1], ["grad_norm_mean", "grad_norm_max"]] = spoilt
+    history.to_csv(folder / "history.csv", index=False)
+    facts = {"experiment": "demo", "version": "0.1.0", "commit": None, "matrix": matrix}
+    build_report(folder, data_root, tmp_path / "report.html", **facts)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "The largest mean gradient norm of an epoch" in html
+    assert "of an epoch, inf" not in html
 
 
 def test_number() -> None:

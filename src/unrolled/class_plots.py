@@ -59,7 +59,7 @@ def classes(tables: Tables) -> Figure | None:
 def data(tables: Tables) -> Figure | None:
     """Sequences in each class; of numbers, in each fifth of them; of labelled positions, by the commonest label."""
     counts: dict[str, int] = tables.summary.get("classes", {})
-    if not counts:
+    if len(counts) < 2:
         return None
     names = _by_size(counts)
     figure = Figure(figsize=(WIDTH * 0.75, 0.3 + 0.24 * len(names)), layout="constrained")
@@ -78,7 +78,7 @@ def folds(tables: Tables) -> Figure | None:
     """Share of every class in every fold (dots) and in all (tick): dots on the tick mean balanced folds."""
     shown = [split for split in tables.splits if tables.folds.get(split, {}).get("folds")]
     counts: dict[str, int] = tables.summary.get("classes", {})
-    if not shown or not counts:
+    if not shown or len(counts) < 2:
         return None
     names = _by_size(counts)
     y = np.arange(len(names))

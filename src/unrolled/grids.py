@@ -69,15 +69,17 @@ def scores(tables: Tables) -> Grid:
         known = [tables.scores(split, metric).reindex(tables.models).to_dict("index") for metric in metrics]
         runs = tables.of("runs", split=split)["model"].value_counts()
         for model in tables.models_in("runs", split=split):
-            row = [_score(by_model[model]) for by_model in known]
+            row = [_score(by_model[model], int(runs[model])) for by_model in known]
             rows.append([_cell(split), _cell(model), _cell(int(runs[model]), 0), *row])
     head = ["split", "model", "runs", *map(label, metrics)]
     return Grid("All metrics: means over runs, 95\u00a0% intervals below", head, rows)
 
 
-def _score(row: Mapping[Any, Any]) -> Cell:
+def _score(row: Mapping[Any, Any], runs: int = 0) -> Cell:
+    """A mean with its interval and, where it is one of fewer than all runs, of how many."""
     interval = "" if math.isnan(row["low"]) else f"{number(row['low'])} to {number(row['high'])}"
-    return _cell(row["mean"], note=interval)
+    fewer = f"{row['n']:.0f} of {runs} runs" if 0 < row["n"] < runs else ""
+    return _cell(row["mean"], note=", ".join(filter(None, (interval, fewer))))
 
 
 def pairs(tables: Tables) -> Grid:
@@ -120,17 +122,23 @@ def by_class(tables: Tables) -> Grid:
 
 def by_length(tables: Tables) -> Grid:
     """Every metric by input length."""
-    frame = tables.frames["lengths"]
+    return _by_part(tables, "lengths", "By length of the input", "shortest", "longest")
+
+
+def by_identity(tables: Tables) -> Grid:
+    """Every metric by highest identity to training."""
+    return _by_part(tables, "bands", "By highest identity to training, %", "band")
+
+
+def _by_part(tables: Tables, table: str, title: str, *names: str) -> Grid:
+    frame = tables.frames[table]
     metrics = list(dict.fromkeys(frame["metric"]))
-    places = frame.groupby(["split", "model", "shortest", "longest", "sequences"], sort=False)
     rows = []
-    for (split, model, *numbers), own in places:
+    for place, own in frame.groupby(["split", "model", *names, "sequences"], sort=False):
         scores = own.set_index("metric").to_dict("index")
-        rows.append(
-            [_cell(split), _cell(model), *(_cell(n, 0) for n in numbers), *(_score(scores[m]) for m in metrics)]
-        )
-    head = ["split", "model", "shortest", "longest", "sequences a run", *map(label, metrics)]
-    return Grid("By length of the input: means over runs, 95\u00a0% intervals below", head, rows)
+        rows.append([*(_cell(one, 0) for one in place), *(_score(scores[metric]) for metric in metrics)])
+    head = ["split", "model", *names, "sequences a run", *map(label, metrics)]
+    return Grid(f"{title}: means over runs, 95\u00a0% intervals below", head, rows)
 
 
 def costs(tables: Tables) -> Grid:
@@ -164,11 +172,18 @@ def split_facts(tables: Tables) -> Grid:
     for split in tables.splits:
         fact = tables.folds[split]
         tools = ", ".join(f"{name} {version}" for name, version in (fact.get("tools") or {}).items())
-        identity = math.nan if fact.get("identity") is None else 100 * fact["identity"]
+        identity = "–" if fact.get("identity") is None else _meant(tables, split, fact["identity"])
         sizes = [_cell(fact.get(name, 0), 0) for name in ("n", "removed", "n_groups", "largest_group")]
-        rows.append([_cell(split), *_cells(fact, "title", "group"), _cell(identity, 0), *sizes, _cell(tools or "–")])
-    head = ["split", "meaning", "grouped by", "identity, %", "sequences", "removed", "groups"]
+        rows.append([_cell(split), *_cells(fact, "title", "group"), _cell(identity), *sizes, _cell(tools or "–")])
+    head = ["split", "meaning", "grouped by", "identity", "sequences", "removed", "groups"]
     return Grid("The splits", [*head, "largest group", "tools"], rows)
+
+
+def _meant(tables: Tables, split: str, identity: float) -> str:
+    """An identity, with what the split's groups or its audit mean by it."""
+    group = tables.folds[split]["group"]
+    by = "mmseqs" if group == "cluster" else tables.certificates.get(split, {}).get("definition", "")
+    return f"{100 * identity:g}\u00a0% {by}".strip()
 
 
 def leakage(tables: Tables) -> Grid:
@@ -184,7 +199,7 @@ def leakage(tables: Tables) -> Grid:
         ]
         for split, one in tables.certificates.items()
     ]
-    head = ["split", "with a relative in another fold, %", "sequences", "highest identity, %", "relative means"]
+    head = ["split", "found with a relative in another fold, %", "sequences", "highest identity, %", "relative means"]
     return Grid("Leakage measured by the audit of each split", [*head, "what was checked"], rows)
 
 
@@ -201,5 +216,18 @@ def unused(tables: Tables) -> Grid:
 
 
 GRIDS: tuple[Callable[[Tables], Grid], ...] = (
-    *(scores, pairs, shifts, leakage, by_length, by_class, costs, fold_sizes, split_facts, excluded, unused),
+    *(
+        scores,
+        pairs,
+        shifts,
+        leakage,
+        by_identity,
+        by_length,
+        by_class,
+        costs,
+        fold_sizes,
+        split_facts,
+        excluded,
+        unused,
+    ),
 )

@@ -88,14 +88,14 @@ def gradients(tables: Tables) -> Figure | None:
     """Gradient norm before clipping, mean over an epoch, a line a run, log scale; share of steps clipped."""
     norms = tables.frames["history"]["grad_norm_mean"]
     models = tables.models_in("history")
-    if not models or not (norms > 0).any():
+    if not models or not ((norms > 0) & (norms < math.inf)).any():
         return None
     figure, grid = small_multiples(tables, models, "epoch", "gradient norm", height=1.3)
     for axes, split, model in grid:
         rows = tables.of("history", split=split, model=model)
         for _, run in rows.groupby(["fold", "seed"]):
             norm = run["grad_norm_mean"]
-            axes.plot(run["epoch"], norm.where(norm > 0), color=tables.looks[model].colour)
+            axes.plot(run["epoch"], norm.where((norm > 0) & (norm < math.inf)), color=tables.looks[model].colour)
         if rows["clipped_share"].notna().any():
             clipped = f"{100 * rows['clipped_share'].mean():.0f}\u00a0% clipped"
             axes.text(0.98, 0.96, clipped, transform=axes.transAxes, ha="right", va="top", color=MUTED)
@@ -141,7 +141,7 @@ def agreement(tables: Tables) -> Figure | None:
 
 
 def cost(tables: Tables) -> Figure | None:
-    """Mean seconds of a run (log scale) against its score with 95 % interval; up and left is better."""
+    """Mean seconds of a run (log scale) against its score with 95 % interval; what is further left is cheaper."""
     runs = tables.frames["runs"]
     seconds = runs[runs["seconds"] > 0].groupby(["split", "model"])["seconds"].mean()
     if seconds.empty:

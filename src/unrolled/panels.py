@@ -78,7 +78,7 @@ def list_names(axes: Axes, names: Sequence[str], n: int = 22) -> None:
 
 def log_axis(axes: Axes, which: str, values: pd.Series) -> None:
     """A log axis, "x" or "y", with plain numbers, the fewer the further `values` reach."""
-    positive = values[values > 0]
+    positive = values[(values > 0) & (values < math.inf)]
     decades = math.log10(positive.max() / positive.min())
     axes.set(**{f"{which}scale": "log"})
     axis: Axis = getattr(axes, f"{which}axis")

@@ -110,12 +110,13 @@ class Tables:
 
     @property
     def headline(self) -> str:
-        """The split of the verdict: what was found to leak least, then lowest identity; random only if alone."""
+        """The split of the verdict: audited at the lowest identity, and found to leak least; random only if alone."""
         others = [split for split in self.splits if split != self.random] or list(self.splits)
 
-        def leak(split: str) -> tuple[float, float]:
-            identity = self.folds.get(split, {}).get("identity")
-            return self.certificates.get(split, {"share_above": math.inf})["share_above"], identity or math.inf
+        def leak(split: str) -> tuple[float, float, float]:
+            identity = self.folds.get(split, {}).get("identity") or math.inf
+            found = self.certificates.get(split, {"threshold": math.inf, "share_above": math.inf})
+            return found["threshold"], found["share_above"], identity
 
         return min(others, key=leak)
 

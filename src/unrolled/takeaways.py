@@ -10,6 +10,8 @@ from unrolled.results import Tables
 from unrolled.verdict import ahead
 from unrolled.wording import label, listed, number, percent, signed
 
+ENOUGH = 20  # test sequences a run, in the mean: fewer say nothing of a band
+
 
 def _leaders(tables: Tables) -> str:
     leaders = {split: tables.ranking(split).index[0] for split in tables.splits if len(tables.ranking(split))}
@@ -46,8 +48,12 @@ def _dearest(tables: Tables) -> str:
 
 
 def _near_and_far(tables: Tables) -> str:
-    """The best model's score on the nearest and on the furthest test sequences, where that differs most."""
-    rows = tables.of("bands", metric=tables.metric).dropna(subset="mean")
+    """The best model's score on the nearest and on the furthest test sequences, where that differs most.
+
+    Bands of a few sequences, or without an interval, say nothing.
+    """
+    rows = tables.of("bands", metric=tables.metric).dropna(subset=["mean", "low"])
+    rows = rows[rows["sequences"] >= ENOUGH]
     found = []
     for split in tables.splits:
         ranked = [model for model in tables.ranking(split).index if model in tables.studied]
@@ -57,10 +63,13 @@ def _near_and_far(tables: Tables) -> str:
             (far, low), *_, (near, high) = means.items()
             found.append((abs(high - low), split, ranked[0], far, low, near, high))
     if not found:
-        return "All test sequences are about equally far from training."
+        return f"No split has {ENOUGH} test sequences a run at each of two distances from training."
     _, split, model, far, low, near, high = max(found)
-    ends = f"{number(low, 2)} on test sequences {_apart(far)} identical to training", f"{number(high, 2)} on those"
-    return f"Under {split}, {model} has a {label(tables.metric)} of {ends[0]}, and of {ends[1]} {_apart(near)}."
+    ends = (
+        f"{number(low, 2)} on test sequences found {_apart(far)} identical to training",
+        f"{number(high, 2)} on those",
+    )
+    return f"Under {split}, {model} has a {label(tables.metric)} of {ends[0]}, and of {ends[1]} found {_apart(near)}."
 
 
 def _short_and_long(tables: Tables) -> str:
@@ -104,7 +113,8 @@ def _overfitting(tables: Tables) -> str:
 def _steepest(tables: Tables) -> str:
     history = tables.frames["history"]
     groups = history.groupby(["split", "model"], sort=False)
-    norm, clipped = groups["grad_norm_mean"].max(), groups["clipped_share"].mean()
+    finite = history.assign(norm=history["grad_norm_mean"].where(history["grad_norm_mean"] < math.inf))
+    norm, clipped = finite.groupby(["split", "model"], sort=False)["norm"].max(), groups["clipped_share"].mean()
     split, model = _place(norm)
     share = float(clipped.to_dict()[split, model])
     tail = "" if math.isnan(share) else f"; {percent(share)} of its steps were clipped"
@@ -148,10 +158,12 @@ def _confidence(tables: Tables) -> str:
     model = max(found, key=lambda name: abs(found[name][0] - found[name][1]))
     said, was = found[model]
     if abs(said - was) < 0.02:
-        return f"Under {tables.headline} every model's mean confidence is within 0.02 of its share of right answers."
+        every = "every neural model" if tables.neural else "every model"
+        return f"Under {tables.headline} {every}'s mean confidence is within 0.02 of its share of right answers."
     word = "overconfident" if said > was else "underconfident"
     means = f"mean confidence {number(said, 2)}, share right {number(was, 2)}"
-    return f"Under {tables.headline}, {model} is the most {word}: {means}."
+    among = "of the neural models, " if len(tables.neural) > 1 else ""
+    return f"Under {tables.headline}, {among}{model} is the most {word}: {means}."
 
 
 def _dear(tables: Tables) -> str:
@@ -171,7 +183,7 @@ def _dear(tables: Tables) -> str:
 def _off_by(tables: Tables) -> str:
     """How far the best model's predictions are from the truth."""
     split = tables.headline
-    best = tables.ranking(split).index[0]
+    best = next(iter(tables.ranking(split).index), tables.models_in("points")[0])
     rows = tables.of("points", split=split, model=best)
     off = (rows["predicted_value"] - rows["true_value"]).abs().median()
     return f"Under {split}, half of the predictions of {best} are within {off:.3g} of the truth."

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from unrolled.results import Interval, Tables, difference
-from unrolled.wording import decimals, label, listed, number, signed, span
+from unrolled.wording import decimals, label, listed, number, span
 
 
 def verdict(tables: Tables) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def verdict(tables: Tables) -> dict[str, Any]:
     ranking = tables.ranking(tables.headline)
     if ranking.empty:
         return {"lead": f"No run has a {label(tables.metric)} under {tables.headline}.", "notes": []}
-    notes = [_versus_baseline(tables, ranking), _elsewhere(tables), _flattery(tables)]
+    notes = [_versus_baseline(tables, ranking), _elsewhere(tables), _flattery(tables), _trained_once(tables)]
     return {"lead": _lead(tables, ranking), "notes": [note for note in notes if note]}
 
 
@@ -70,7 +70,8 @@ def _versus_baseline(tables: Tables, ranking: pd.DataFrame) -> str:
     interval = "" if math.isnan(low) else f" (interval {span(low, high)})"
     score = number(ranking["mean"][baselines[0]], 2)
     if value <= 0:
-        behind = f"the difference is {signed(value)}{interval}"
+        interval = "" if math.isnan(low) else f" (interval {span(-high, -low)})"
+        behind = f"{neural[0]} is {number(-value, decimals(value))} worse{interval}"
         return f"No neural model is ahead of the best baseline, {baselines[0]} ({score}): {behind}."
     doubt = "" if math.isnan(low) or low > 0 else ", which is not clear of 0"
     gap = number(value, decimals(value))
@@ -93,15 +94,27 @@ def _flattery(tables: Tables) -> str:
     gains = [tables.gain(shift) for shift in shifts if not math.isnan(shift[0])]
     if not gains:
         return ""
-    mean, n = sum(gain[0] for gain in gains) / len(gains), sum(gain[0] > 0 for gain in gains)
-    amount = number(abs(mean), decimals(mean)) if tables.lower and mean > 0 else signed(mean)
-    by = f"{amount}{' on average' if len(gains) > 1 else ''} against {tables.headline}"
-    if mean <= 0:
-        return f"The {tables.random} split does not flatter: {by}."
+    mean, clear = sum(gain[0] for gain in gains) / len(gains), sum(gain[1] > 0 for gain in gains)
     kind = "neural model" if tables.neural else "model"
-    whom = f"every {kind}" if n == len(gains) else f"{n} of {len(gains)} {kind}s"
-    whom = f"the {kind}" if len(gains) == 1 else whom
-    clear = sum(gain[1] > 0 for gain in gains)
-    unknown = all(math.isnan(gain[1]) for gain in gains)
-    doubt = "" if unknown else f"; the interval is above 0 for {clear} of {len(gains)}"
-    return f"The {tables.random} split flatters {whom}: by {by}{doubt}."
+    whom = f"{clear} of {len(gains)} {kind}s" if len(gains) > 1 else f"the {kind}"
+    amount = f"{number(abs(mean), decimals(mean))} {'better' if mean > 0 else 'worse'}"
+    by = f"{amount}{' on average' if len(gains) > 1 else ''} than under {tables.headline}"
+    scores = f"under the {tables.random} split scores are {by}"
+    if all(math.isnan(gain[1]) for gain in gains):
+        return f"{scores[0].upper()}{scores[1:]}; without intervals that may be chance."
+    if not clear:
+        return (
+            f"That the {tables.random} split flatters is not clear: scores are {by}, and no interval stays above 0."
+        )
+    return f"The {tables.random} split clearly flatters {whom}: scores are {by}."
+
+
+def _trained_once(tables: Tables) -> str:
+    """What no interval of this experiment can hold."""
+    runs = tables.of("runs", split=tables.headline)
+    seeds = runs[runs["model"].isin(tables.neural)].groupby("model")["seed"].nunique()
+    if not len(seeds) or seeds.max() > 1:
+        return ""
+    return (
+        "Networks were trained with one seed: chance in training, which may move a score as much, is in no interval."
+    )
