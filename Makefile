@@ -24,7 +24,7 @@ $(READY): requirements.lock pyproject.toml setup.py $(wildcard src/unrolled/kern
 	@touch $@
 
 demo: $(READY) ## Run the default experiment: 36 runs on simulated proteins, one report
-	@$(BIN)/snakemake --cores all --rerun-incomplete --quiet rules
+	@$(BIN)/snakemake --cores all --quiet rules
 	@echo; echo "The report: $(CURDIR)/results/demo/report.html"
 
 test: $(READY) ## Run the whole test suite (browser tests need chromium)

@@ -61,7 +61,7 @@ def measured(command: list[str], folder: Path) -> dict[str, float]:
 
 def project(folder: Path, n: int) -> Path:
     """The default experiment with a matrix of n runs."""
-    for name in ("config", "workflow", "envs"):
+    for name in ("config", "profiles", "workflow", "envs"):
         shutil.copytree(name, folder / name)
     shutil.copy("Snakefile", folder)
     path = folder / "config/config.yaml"

@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 
 def copy_project(folder: Path) -> Path:
-    for name in ("config", "workflow", "envs"):
+    for name in ("config", "profiles", "workflow", "envs"):
         shutil.copytree(ROOT / name, folder / name)
     shutil.copy(ROOT / "Snakefile", folder)
     return folder
@@ -395,7 +395,7 @@ def test_a_read_only_results_folder_ends_the_workflow(tmp_path):
 @pytest.mark.faults(
     "interruptions",
     "kill -9 of Snakemake and all its jobs while networks train",
-    "after `snakemake --unlock` the same command with `--rerun-incomplete` ends with the undisturbed run's tables",
+    "after `snakemake --unlock` the same command ends with the undisturbed run's tables",
 )
 def test_a_killed_workflow_goes_on_and_ends_with_the_same_numbers(finished, tmp_path):
     project = copy_project(tmp_path)
@@ -411,7 +411,7 @@ def test_a_killed_workflow_goes_on_and_ends_with_the_same_numbers(finished, tmp_
     process.wait()
     unlocked = snakemake(project, "--unlock")
     assert unlocked.returncode == 0, unlocked.stderr
-    done = snakemake(project, "--rerun-incomplete")
+    done = snakemake(project)
     assert done.returncode == 0, done.stderr
     for table in ("summary", "models", "splits"):
         name = f"results/demo/tables/{table}.csv"

@@ -56,7 +56,8 @@ def cli() -> None:
       fetch, query -> table -> cluster, neighbours -> folds -> certify -> train, baseline
         -> evaluate -> compare -> report
 
-    `audit` and `split` work on anybody's FASTA files, without a workflow.
+    `audit`, `split`, `predict` and `generate` work on anybody's files, without a workflow; `doctor` tells about this
+    machine, `sync` and `dashboard` talk to wandb.
     """
 
 
