@@ -4,6 +4,7 @@ import time
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from unrolled.crew import each
@@ -26,6 +27,19 @@ def failing(path: Path) -> None:
 def test_answers_come_in_order(processes):
     assert list(each(slow, range(40), processes)) == [n * n for n in range(40)]
     assert list(each(slow, [], processes)) == []
+
+
+def blas_threads(_: int) -> set[int]:
+    from threadpoolctl import threadpool_info
+
+    np.ones((200, 200)) @ np.ones((200, 200))
+    return {pool["num_threads"] for pool in threadpool_info()}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_each_process_computes_on_one_thread_alone(processes, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    assert set().union(*each(blas_threads, range(8), processes)) == {1}
 
 
 def test_things_are_taken_as_they_are_needed():

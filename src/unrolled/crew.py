@@ -10,6 +10,7 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import TypeVar
 
+import numpy as np  # noqa: F401  its BLAS must be loaded when threads are limited, or each process has as many as cores
 from threadpoolctl import threadpool_limits
 
 from unrolled.heap import keep_memory
