@@ -36,7 +36,7 @@ test-fast: $(READY) ## Run the tests that take seconds
 test-faults: $(READY) ## Kill, fill, damage and poison: the tests of docs/reliability.md (some need root, else skipped)
 	@$(BIN)/python -m pytest -m faults
 
-reliability: $(READY) ## Run the fault suite and write what passed to docs/reliability.md
+reliability: $(READY) ## Run the fault suite and write what happened to docs/reliability.md
 	@$(BIN)/python benchmarks/reliability.py --docs docs/reliability.md
 
 test-slurm: $(READY) ## Start a small Slurm on this machine and test the cluster profiles (needs slurm-wlm, munge; slurmdbd, mariadb-server)

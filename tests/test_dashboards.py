@@ -1,5 +1,6 @@
 """Dashboards as code: a specification without a server, and with one a workspace and a report that are saved once."""
 
+import errno
 import json
 import os
 import subprocess
@@ -8,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from unrolled import dashboards, server
 from unrolled.dashboards import TOLD, experiment
+from unrolled.errors import UnrolledError
 from unrolled.files import write_json
 from wandb_service import serving
+
+pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style")  # wandb-workspaces
 
 
 @pytest.fixture
@@ -48,11 +53,28 @@ def test_a_dry_run_writes_the_specification_and_asks_nobody(results, tmp_path):
     grids = [block["metadata"] for block in spec["report"]["spec"]["blocks"] if block["type"] == "panel-grid"]
     filters = [[leaf["value"] for leaf in grid["runSets"][0]["filters"]["filters"]] for grid in grids]
     cells = [["mine", "a", "homology30"], ["mine", "a", "random"], ["mine", "b", "random"]]
-    assert filters == [["mine", "a"], ["mine", "b"], *cells]
+    wanted = [["mine", "a"], ["mine", "b"], *cells]
+    assert filters == [[*one, "finished"] for one in wanted]
     assert grids[2]["panelBankSectionConfig"]["panels"][0]["config"]["groupBy"] == "cell.value.model"
     again = dashboard(results, "--dry-run", str(tmp_path / "again.json"))
     assert again.returncode == 0
     assert (tmp_path / "again.json").read_bytes() == (tmp_path / "spec.json").read_bytes()
+
+
+def test_runs_that_were_trained_anew_since_are_not_shown(results):
+    """Where every run.json names its run, these are shown, and no others of the experiment."""
+    places = sorted((results / "runs").glob("*/*"))
+    for n, place in enumerate(places):
+        for seed in (0, 1):
+            write_json(place / f"lstm/fold0-seed{seed}/run.json", {"wandb": {"id": f"run{n}{seed}"}})
+    spec = dashboards.specify(experiment(results))
+    grids = [block["metadata"] for block in spec["report"]["spec"]["blocks"] if block["type"] == "panel-grid"]
+    sets = [spec["workspace"]["spec"]["section"]["runSets"][0], *(grid["runSets"][0] for grid in grids)]
+    leaves = [one["filters"]["filters"][-1] for one in sets]
+    assert {(leaf["key"]["section"], leaf["key"]["name"], leaf["op"]) for leaf in leaves} == {("run", "name", "IN")}
+    cells = [["run00", "run01"], ["run10", "run11"], ["run20", "run21"]]
+    both = cells[0] + cells[1]
+    assert [leaf["value"] for leaf in leaves] == [both + cells[2], both, cells[2], *cells]
 
 
 @pytest.mark.slow
@@ -91,6 +113,49 @@ def test_a_server_that_takes_the_workspace_but_no_report_gets_no_second_workspac
         done = dashboard(results, **service.environment)
         assert done.returncode == 0, done.stderr
         assert len(service.views) == 2
+
+
+@pytest.fixture
+def answering(monkeypatch):
+    """A server that has the project, as far as it is asked."""
+    monkeypatch.setattr(server, "greet", lambda: "lab")
+    monkeypatch.setattr(server, "has", lambda *_: True)
+
+
+def test_an_error_without_words_is_told_by_its_kind(results, answering, monkeypatch):
+    def fail(*_):
+        raise ConnectionResetError
+
+    monkeypatch.setattr(server, "within", fail)
+    with pytest.raises(UnrolledError, match=r"does not take the dashboards \(ConnectionResetError\)"):
+        dashboards.save(experiment(results), results)
+
+
+def test_a_full_disk_is_no_fault_of_the_server(results, answering, monkeypatch):
+    def full(path, _):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(server, "within", lambda *_: None)
+    monkeypatch.setattr(dashboards, "write_json", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*dashboards\.json"):
+        dashboards.save(experiment(results), results)
+
+
+@pytest.mark.parametrize("said", ["environment", "settings"])
+def test_dashboards_go_to_the_entity_that_runs_go_to(tmp_path, monkeypatch, said):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("WANDB_CONFIG_DIR", "WANDB_DIR", "WANDB_ENTITY"):
+        monkeypatch.delenv(name, raising=False)
+    with serving() as service:
+        for name, value in service.environment.items():
+            monkeypatch.setenv(name, value)
+        assert server.greet() == "lab"
+        if said == "environment":
+            monkeypatch.setenv("WANDB_ENTITY", "team")
+        else:
+            (tmp_path / ".config/wandb").mkdir(parents=True)
+            (tmp_path / ".config/wandb/settings").write_text("[default]\nentity = team\n")
+        assert server.greet() == "team"
 
 
 @pytest.mark.slow

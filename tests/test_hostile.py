@@ -1,7 +1,9 @@
 """Cards, checkpoints, archives and files that somebody made to do harm, or that were damaged: told in one line."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,11 +13,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from test_train import buried, trained, write_material
+from test_train import baseline, buried, trained, write_material
 from unrolled import archives, cards, cli, files, formats, own, questions, targets
 from unrolled import table as tables
 from unrolled.alphabet import ALPHABETS
 from unrolled.errors import UnrolledError
+from unrolled.evaluate import evaluate
 from unrolled.fasta import read_fasta
 from unrolled.predict import predict
 from unrolled.simulate import simulate
@@ -213,6 +216,105 @@ def test_a_truncated_file_is_named(tmp_path, share):
         (tmp_path / name).write_bytes(content[: int(share * len(content))])
         with pytest.raises(UnrolledError, match=rf"{name} is cut off or damaged .*: remove it, and run the step"):
             read(tmp_path / name)
+
+
+MATRIX = {"data": ["demo"], "split": ["random"], "model": ["majority"], "fold": [0], "seed": [0]}
+RUN = "results/x/runs/demo/random/majority/fold0-seed0"
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """A folder with a table, its folds, and an experiment of one run that could be compared."""
+    folder = tmp_path_factory.mktemp("compared")
+    write_material(folder, simulate(n=60, families=20, seed=0))
+    (folder / RUN).mkdir(parents=True)
+    baseline(folder, folder / RUN, "majority", "multiclass")
+    measured = evaluate(folder / RUN / "predictions.parquet", folder / RUN / "run.json")
+    files.write_json(folder / RUN / "metrics.json", measured)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.faults(
+    "storage",
+    "a truncated parquet is given to `unrolled train` (table, folds), `evaluate` or `compare` (predictions)",
+    "one line with file and remedy, and status 2; nothing is trained, and no file is written",
+)
+@pytest.mark.parametrize(
+    ("command", "name", "said"),
+    [
+        ("train", "table.parquet", "Build it with `unrolled table`"),
+        ("train", "folds.parquet", files.AGAIN),
+        ("evaluate", f"{RUN}/predictions.parquet", files.AGAIN),
+        ("compare", f"{RUN}/predictions.parquet", files.AGAIN),
+    ],
+)
+def test_a_command_names_the_truncated_file_that_it_is_given(compared, tmp_path, command, name, said):
+    place = Path(shutil.copytree(compared, tmp_path / "place"))
+    content = (place / name).read_bytes()
+    (place / name).write_bytes(content[: len(content) // 2])
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*") if path.is_file()}
+    train = [f"--config-dir={ROOT}/config", "wandb.mode=disabled", f"paths.out={place}/run"]
+    train += [f"paths.{kind}={place}/{kind}.parquet" for kind in ("table", "folds")]
+    run = ["--predictions", place / name, "--run", place / RUN / "run.json", "--out", place / "metrics.json"]
+    all_runs = ["--results", place / "results/x", "--matrix", json.dumps(MATRIX), "--config-dir", ROOT / "config"]
+    options = {"train": train, "evaluate": run, "compare": [*all_runs, "--data-root", place / "data"]}
+    done = unrolled(command, *options[command])
+    assert is_one_line(done, f"{place / name}", said), done.stderr
+    after = {path: path.stat().st_mtime_ns for path in place.rglob("*") if path.is_file()}
+    assert after.keys() - before.keys() <= {place / "run/checkpoints/lock"}
+    assert before.items() <= after.items()
+
+
+SCRIPT, IMAGE = "<script>alert(1)</script>", '<img src="x" onerror="alert(1)">'
+
+
+@pytest.mark.slow
+@pytest.mark.faults(
+    "hostile input",
+    "HTML and scripts as ids and labels of sequences, from the raw file to the report",
+    "every label is text in page and figures; ids do not come there",
+)
+def test_html_in_ids_and_labels_is_text_in_the_report(tmp_path):
+    table = simulate(n=120, families=12, seed=0)
+    table["id"] = [f"{SCRIPT}{n}" for n in range(len(table))]
+    first, second, *_ = sorted(set(table["target"]))
+    table["target"] = table["target"].replace({first: SCRIPT, second: IMAGE})
+    table.to_csv(tmp_path / "rows.csv", index=False)
+    card = {"title": "T", "task": "multiclass", "alphabet": "protein", "format": "csv", "licence": "CC0-1.0"}
+    card |= {"columns": {"id": "id", "sequence": "sequence", "target": "target"}, "files": [{"path": "rows.csv"}]}
+    files.write_json(tmp_path / "evil.yaml", card | {"citation": "none"})
+    data, results = tmp_path / "data/evil", tmp_path / "results/x"
+    run = results / "runs/evil/random/kmer/fold0-seed0"
+    described = ["--data-card", tmp_path / "evil.yaml"]
+    split, place = ["--split-card", ROOT / "config/split/random.yaml"], data / "random"
+    there = ["--table", data / "table.parquet"]
+    model = ["--model-card", ROOT / "config/model/kmer.yaml", "--split", "random", "--fold", 0]
+    facts = ["--run", run / "run.json"]
+    experiment = ["--results", results, "--data-root", tmp_path / "data"]
+    experiment += ["--matrix", json.dumps(MATRIX | {"data": ["evil"], "model": ["kmer"]})]
+    for command in (
+        ["table", "--card", tmp_path / "evil.yaml", "--out", data, tmp_path / "rows.csv"],
+        ["folds", *there, *described, *split, "--out", place],
+        ["certify", *there, "--folds", place / "folds.parquet", *described, *split, "--out", place],
+        ["baseline", *there, "--folds", place / "folds.parquet", *described, *model, "--out", run],
+        ["evaluate", "--predictions", run / "predictions.parquet", *facts, "--out", run / "metrics.json"],
+        ["compare", *experiment, "--config-dir", ROOT / "config"],
+        ["report", *experiment],
+    ):
+        done = unrolled(*command)
+        assert done.returncode == 0, done.stderr
+    assert SCRIPT in files.read_json(place / "certificate.json")["offenders"][0]["id"]
+    page = (results / "report.html").read_text(encoding="utf-8")
+    assert page.count("<script>") == 1
+    assert "<img" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert not re.search(r"alert\(1\)\W{1,20}script\W{1,6}\d", page)  # an id, in whatever guise
+    drawn = list((results / "figures").rglob("*.svg"))
+    assert drawn
+    for path in drawn:
+        assert "<script" not in path.read_text(encoding="utf-8")
+        assert "<img" not in path.read_text(encoding="utf-8")
 
 
 FORMULAS = ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3", "＝1"]

@@ -12,6 +12,7 @@ from test_train import ROOT, buried, composition, trained, write_material
 from unrolled import questions
 from unrolled import table as tables
 from unrolled.errors import UnrolledError
+from unrolled.evaluate import evaluate
 from unrolled.predict import predict
 from unrolled.simulate import simulate
 
@@ -64,6 +65,48 @@ def test_the_answers_are_those_of_the_run(run, tmp_path, monkeypatch):
         np.testing.assert_allclose(answers["prediction"].astype(float), expected["prediction"], rtol=1e-5)
     assert f"{len(expected):,} sequences" in said
     assert set(answers["nearest"]) - {""} <= set(table["id"])
+
+
+def answers_of_the_test_part(run: Path, folder: Path) -> tuple[pd.DataFrame, list[str]]:
+    """What a run predicted for its test part, and what it now says of the same sequences."""
+    expected = pd.read_parquet(run / "predictions.parquet").query("part == 'test'").reset_index(drop=True)
+    letters = tables.read(run.parent / "table.parquet").set_index("id")["sequence"]
+    answers, _ = asked(run, write_fasta(folder / "new.fasta", {i: letters[i] for i in expected["id"]}))
+    return expected, answers["prediction"].tolist()
+
+
+def test_the_class_that_is_said_is_the_likeliest(plain, tmp_path):
+    expected, said = answers_of_the_test_part(plain, tmp_path)
+    assert said == expected.filter(like="p:").idxmax(axis=1).str.removeprefix("p:").tolist()
+    assert len(set(said)) > 1
+
+
+def test_the_labels_that_are_said_reach_their_own_thresholds(tmp_path):
+    """One that is rare is said well below one half."""
+    table = simulate(n=120, families=30, seed=0)
+    charged = table["sequence"].str.count("[DEKR]") / table["sequence"].str.len()
+    table["target"] = np.where(charged > charged.quantile(0.8), "rare|usual", "usual")
+    write_material(tmp_path, table, "multilabel")
+    changes = ["data.task=multilabel", "train.max_epochs=8", "train.learning_rate=0.02"]
+    run = trained(tmp_path, tmp_path / "run", *changes)
+    thresholds = evaluate(run / "predictions.parquet", run / "run.json")["thresholds"]
+    assert thresholds["rare"] < 0.4
+    expected, said = answers_of_the_test_part(run, tmp_path)
+    chosen = {name: expected[f"p:{name}"] >= cut for name, cut in thresholds.items()}
+    assert said == ["|".join(name for name in chosen if chosen[name][row]) for row in expected.index]
+    assert (chosen["rare"] & (expected["p:rare"] < 0.5)).any()
+    assert not chosen["rare"].all()
+
+
+def test_the_letters_that_are_said_are_the_likeliest_of_every_position(tmp_path):
+    table = simulate(n=120, families=30, seed=0)
+    write_material(tmp_path, table.assign(target=table["sequence"].map(buried)), "labelling")
+    changes = ["data.task=labelling", "train.max_epochs=3", "train.learning_rate=0.02"]
+    run = trained(tmp_path, tmp_path / "run", *changes)
+    expected, said = answers_of_the_test_part(run, tmp_path)
+    likely = zip(expected["p:H"], expected["p:p"], strict=True)
+    assert said == ["".join(np.where(one > other, "p", "H")) for other, one in likely]
+    assert set("".join(said)) == {"H", "p"}
 
 
 def test_any_length_and_any_letter_of_the_alphabet_is_answered(run, tmp_path):

@@ -1,6 +1,7 @@
 """Networks and baselines on series: the contract of every run, and that tested stays change nothing."""
 
 import json
+import math
 import re
 
 import numpy as np
@@ -11,9 +12,11 @@ import torch
 from series_fixture import CARD, stays, write_long, write_stays
 from test_train import DECK, QUICK, config_of, same
 from unrolled import questions, runs, train
+from unrolled import table as tables
 from unrolled.baselines import run as run_baseline
 from unrolled.cards import misfit
 from unrolled.errors import UnrolledError
+from unrolled.evaluate import evaluate
 from unrolled.predict import predict
 from unrolled.series import Scaling, Series
 
@@ -119,6 +122,27 @@ def test_baselines_keep_the_contract(material, tmp_path, estimator):
     predictions = pd.read_parquet(tmp_path / "predictions.parquet").query("part == 'test'")
     right = (predictions["p:ill"] > 0.5) == (predictions["target"] == "ill")
     assert right.mean() > (0.9 if estimator == "boosting" else 0.4)
+
+
+@pytest.mark.parametrize("model", ["gru", "grud", "boosting"])
+def test_a_class_that_training_never_saw_is_scored_and_seldom_said(tmp_path, model):
+    """It is in the test fold alone."""
+    table = stays()
+    folds = write_stays(tmp_path, table)
+    rare = table.index[table["id"].isin(folds.loc[folds["fold"] == 0, "id"])][:6]
+    table.loc[rare, "target"] = "rare"
+    tables.write(tmp_path / "table.parquet", table)
+    if model == "boosting":
+        baseline(tmp_path, tmp_path / "run")
+    else:
+        trained(tmp_path, tmp_path / "run", f"model={model}", "train.max_epochs=8", "train.learning_rate=0.02")
+    measured = evaluate(tmp_path / "run/predictions.parquet", tmp_path / "run/run.json")["metrics"]
+    said = pd.read_parquet(tmp_path / "run/predictions.parquet").query("part == 'test'")
+    assert (said["target"] == "rare").sum() == 6
+    assert said["p:rare"].between(0, 1).all()
+    assert said["p:rare"].mean() < 0.2
+    assert math.isfinite(measured["log_loss"])
+    assert 0 <= measured["macro_f1"] < 1
 
 
 def test_windows_of_truncated_bptt_apply_to_series(material, tmp_path):

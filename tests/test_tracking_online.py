@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,54 @@ def test_a_server_that_dies_while_a_network_trains_takes_nothing_with_it(service
     assert {row["epoch"] for row in run.rows.values() if "val_loss" in row} == {0, 1, 2}
 
 
+def begun(folder: Path, *changes: str) -> subprocess.Popen:
+    """`unrolled train` of a long run, in its folder."""
+    paths = [f"paths.{name}={folder}/{name}.parquet" for name in ("table", "folds")]
+    paths += [f"paths.out={folder}/long", f"paths.wandb={folder}/long"]
+    many = ["train.max_epochs=5000", "train.patience=5000", *changes, f"--config-dir={ROOT}/config"]
+    command = [sys.executable, "-m", "unrolled", "train", *paths, *many]
+    return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+
+
+def epochs(process: subprocess.Popen, n: int) -> None:
+    """Wait until a training says so many more."""
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        n -= line.startswith("epoch ")
+        if not n:
+            return
+    pytest.fail(f"it ended early: {''.join(said)}")
+
+
+@pytest.mark.faults(
+    "interruptions",
+    "SIGTERM to a training that is watched online, when wandb's server is gone or answers no more",
+    "it ends within 15 seconds, with a checkpoint and status 143",
+)
+@pytest.mark.parametrize("fault", ["gone", "hanging"])
+def test_a_stopped_training_does_not_wait_for_a_server_that_does_not_answer(material, monkeypatch, fault):
+    with ExitStack() as stack:
+        there = stack.enter_context(ExitStack())
+        service = there.enter_context(serving())
+        for name, value in (service.environment | {"HOME": str(material)}).items():
+            monkeypatch.setenv(name, value)
+        process = stack.enter_context(begun(material, "wandb.mode=online"))
+        stack.callback(process.kill)
+        epochs(process, 3)
+        assert service.runs
+        service.hanging = fault == "hanging"
+        if fault == "gone":
+            there.close()
+        epochs(process, 3)
+        process.terminate()
+        asked = time.monotonic()
+        said = process.communicate(timeout=100)[1]
+        assert process.returncode == 143, said
+        assert time.monotonic() - asked < 15, said
+    assert (material / "long/checkpoints/last.ckpt").is_file()
+
+
 def test_certificate_and_predictions_are_kept_only_where_they_are_asked_for(service, material):
     assert train(material, "wandb.mode=online").returncode == 0
     assert not [name for name in service.artifacts if name.startswith(("certificate", "predictions"))]
@@ -161,16 +210,10 @@ def test_a_training_that_diverges_or_is_stopped_ends_as_failed(material):
     assert "the gradient is not finite" in diverged.stderr
     (log,) = (material / "wandb").glob("offline-run-*/*.wandb")
     assert exit_code(log) == 1
-    paths = [f"paths.{name}={material}/{name}.parquet" for name in ("table", "folds")]
-    paths += [f"paths.out={material}/long", f"paths.wandb={material}/long"]
-    many = ["train.max_epochs=500", "train.patience=500", f"--config-dir={ROOT}/config"]
-    command = [sys.executable, "-m", "unrolled", "train", *paths, *many]
-    said = ""
-    with subprocess.Popen(command, cwd=material, stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stderr:
-            said += line
-            if line.startswith("epoch   3/"):
-                process.terminate()
+    with begun(material) as process:
+        epochs(process, 3)
+        process.terminate()
+        said = process.communicate(timeout=100)[1]
     assert process.returncode == 143, said
     (log,) = (material / "long/wandb").glob("offline-run-*/*.wandb")
     assert exit_code(log) == 1

@@ -444,6 +444,24 @@ def test_a_label_for_every_position_is_learned(tmp_path, model):
     assert sum(row["count"] for row in report["confusion"]) == sum(row["n"] for row in report["per_class"]) == known
 
 
+def test_eight_states_of_secondary_structure_are_learned_and_scored(tmp_path):
+    """Q8: the letters of DSSP, with C for coil."""
+    table = simulate(n=120, families=30, seed=0)
+    states = str.maketrans({letter: "GHIBESTC"[n % 8] for n, letter in enumerate("ACDEFGHIKLMNPQRSTVWYXBUZOJ")})
+    write_material(tmp_path, table.assign(target=table["sequence"].str.translate(states)), "labelling")
+    changes = ["data.task=labelling", "data.max_length=60", "train.max_epochs=12", "train.learning_rate=0.02"]
+    out = trained(tmp_path, tmp_path / "run", *changes)
+    report = evaluate(out / "predictions.parquet", out / "run.json")
+    assert [row["class"] for row in report["per_class"]] == sorted("GHIBESTC")
+    tested = pd.read_parquet(out / "predictions.parquet").query("part == 'test'")
+    p = np.stack([np.concatenate(tested[f"p:{state}"].to_list()) for state in sorted("GHIBESTC")])
+    right = np.array(sorted("GHIBESTC"))[p.argmax(axis=0)] == np.array(list("".join(tested["target"])))
+    assert report["metrics"]["accuracy"] == pytest.approx(right.mean())
+    assert right.mean() > 0.9
+    assert sum(row["count"] for row in report["confusion"]) == right.size
+    assert len(report["confusion"]) == 64
+
+
 def test_unknown_positions_are_not_learned():
     outputs = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
     targets = torch.tensor([[0, UNKNOWN, 2, 1, UNKNOWN], [UNKNOWN] * 5])

@@ -154,6 +154,28 @@ def test_ambiguous_letters_of_a_target_are_learned_as_the_unknown_one(tmp_path):
     assert pd.read_parquet(out / "predictions.parquet")["target"].str.startswith("MX").all()
 
 
+@pytest.mark.parametrize("model", [*DECODERS, "majority", "besthit"])
+def test_a_symbol_that_training_never_saw_is_scored(tmp_path, model):
+    """It is in targets of the test fold alone."""
+    table = translation(n=120, shortest=2, longest=6, ends=3)
+    write_material(tmp_path, table, "transduction")
+    folds = pd.read_parquet(tmp_path / "folds.parquet")
+    tested = table["id"].isin(folds.loc[folds["fold"] == 0, "id"])
+    target = table["target"].str.replace("W", "A")
+    table["target"] = target.where(~tested, "MW" + target.str[2:])
+    tables.write(tmp_path / "table.parquet", table)
+    if model in DECODERS:
+        out = trained(tmp_path, tmp_path / "run", *CARD, f"model={model}", "train.max_epochs=2")
+        measured = evaluate(out / "predictions.parquet", out / "run.json")["metrics"]
+    else:
+        measured = baseline(tmp_path, tmp_path / "run", model, "transduction", **GENES)
+    said = pd.read_parquet(tmp_path / "run/predictions.parquet").groupby("part")
+    assert said.get_group("test")["target"].str.contains("W").all()
+    assert not said.get_group("validation")["target"].str.contains("W").any()
+    assert 0 < measured["bits_per_token"] < math.inf
+    assert measured["exact_match"] == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", DECODERS)
 def test_a_sequence_of_another_length_is_learned(tmp_path, model):

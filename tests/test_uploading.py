@@ -7,11 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from unrolled.errors import UnrolledError
 from unrolled.files import write_json
-from unrolled.uploading import sync
+from unrolled.handover import alone
+from unrolled.uploading import sync, uploaded
 from wandb_service import KEY, complete, serving, silence
 
 RUN = """
@@ -57,9 +59,11 @@ def service(home, monkeypatch):
         yield service
 
 
+COMMAND = [sys.executable, "-m", "unrolled", "sync"]
+
+
 def unrolled_sync(folder: Path, *options: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "unrolled", "sync", folder, *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run([*COMMAND, folder, *options], capture_output=True, text=True, timeout=120)
 
 
 def test_what_was_tracked_offline_is_uploaded_once_and_what_was_interrupted_is_not(service, home):
@@ -105,6 +109,66 @@ def test_a_server_that_dies_in_the_middle_is_said_and_a_later_sync_goes_on(servi
     assert sync(home / "wandb") == {"uploaded": 1, "before": 0, "left": 0}
     (run,) = service.runs.values()
     assert complete(run)
+
+
+@pytest.mark.faults(
+    "interruptions",
+    "kill -9 of `unrolled sync` after the first of three uploads",
+    "the next call uploads the two others, and nothing twice",
+)
+def test_a_killed_upload_goes_on_with_what_is_missing(service, home):
+    for seed in range(3):
+        track(home, seed=seed)
+    logs = sorted((home / "wandb").glob("offline-run-*/*.wandb"))
+    service.only = logs[0].stem.removeprefix("run-")
+    with subprocess.Popen([*COMMAND, home / "wandb"]) as process:
+        while not uploaded(logs[0]):
+            assert process.poll() is None
+            time.sleep(0.05)
+        uploading = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    assert len(uploading) == 2  # wandb and its service
+    assert psutil.wait_procs(uploading, timeout=10)[1] == []
+    service.only = ""
+    first = service.runs[logs[0].stem.removeprefix("run-")]
+    upserts = len(first.upserts)
+    assert [uploaded(log) for log in logs] == [True, False, False]
+    assert sync(home / "wandb") == {"uploaded": 2, "before": 1, "left": 0}
+    assert len(first.upserts) == upserts
+    assert len(service.runs) == 3
+    assert all(complete(run) for run in service.runs.values())
+
+
+def test_two_at_once_upload_once(service, home):
+    track(home)
+    with alone(home / "wandb", "lock"):  # neither is ready before the other begins
+        both = [subprocess.Popen([*COMMAND, home / "wandb"], stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        for process in both:
+            assert f"waiting: another process is at {home}/wandb" in process.stderr.readline()
+    said = sorted(process.communicate(timeout=120)[1] for process in both)
+    assert [process.returncode for process in both] == [0, 0], said
+    assert "0 runs uploaded, 1 were there already" in said[0]
+    assert "1 runs uploaded, 0 were there already" in said[1]
+
+
+@pytest.mark.parametrize("damage", [lambda log: b"", lambda log: log[:3], lambda log: log[: len(log) // 2]])
+def test_a_log_that_was_cut_off_stays_here_and_the_others_go(service, home, damage):
+    for seed in (1, 2):
+        track(home, seed=seed)
+    log, _ = sorted((home / "wandb").glob("offline-run-*/*.wandb"))
+    log.write_bytes(damage(log.read_bytes()))
+    assert sync(home / "wandb") == {"uploaded": 1, "before": 0, "left": 1}
+
+
+def test_a_wandb_that_cannot_read_its_logs_is_said(home, monkeypatch):
+    (home / "wandb/offline-run-1-a").mkdir(parents=True)
+    (home / "wandb/offline-run-1-a/run-a.wandb").touch()
+    core = home / "core"
+    core.write_text("#!/bin/sh\nprintf 'flag provided but not defined: -summary\\nUsage:\\n' >&2\nexit 2\n")
+    core.chmod(0o755)
+    monkeypatch.setattr("wandb.util.get_core_path", lambda: str(core))
+    with pytest.raises(UnrolledError, match=r"run-a\.wandb: wandb cannot read this log \(flag .* -summary\): `pip"):
+        sync(home / "wandb")
 
 
 def test_asking_the_server_leaves_no_service_to_the_children_of_this_process(service):

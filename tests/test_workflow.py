@@ -164,6 +164,7 @@ def test_what_wandb_recorded_is_uploaded_when_it_is_asked_for(tmp_path):
         assert server.artifacts["certificate-demo-random"]["committed"]
         shown = experiment(project / "results/demo")  # what `unrolled dashboard` takes for granted
         assert (shown.metric, shown.entity, shown.project) == ("macro_f1", "lab", "mine")
+        assert sorted(run for runs in shown.runs.values() for run in runs) == sorted(server.runs)
         server.requests.clear()
         for command in (syncing, whole):
             again = typed(project, command, env=environment)

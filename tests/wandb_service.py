@@ -10,6 +10,7 @@ import re
 import socket
 import sys
 import threading
+import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,6 +66,8 @@ class Service:
     refused: bool = False  # the key
     closed: bool = False  # to writers
     dying: bool = False  # it knows a run by name, and hangs up when the content comes
+    only: str = ""  # the one run of which it takes the content
+    hanging: bool = False  # it takes questions, and says nothing
     boardless: bool = False  # it hangs up when a dashboard comes
     reportless: bool = False  # it takes a workspace, and refuses a report
 
@@ -197,14 +200,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         service, path, body = self.server.service, urlsplit(self.path).path, self.body()
+        while service.hanging:
+            time.sleep(0.05)
         if path == "/graphql":
             return self.graphql(service, json.loads(body))
         if not path.endswith("/file_stream"):
             return self.answer({})  # wandb's measurements of itself
         service.requests.append("stream")
-        if service.dying:
+        name = path.split("/")[4]
+        if service.dying or service.only not in ("", name):
             return self.close()
-        service.run(path.split("/")[4]).stream(json.loads(body))
+        service.run(name).stream(json.loads(body))
         return self.answer({})
 
     def graphql(self, service: Service, asked: Json) -> None:
@@ -262,6 +268,7 @@ def serving() -> Iterator[Service]:
     try:
         yield server.service
     finally:
+        server.service.hanging = False
         server.shutdown()
         server.server_close()
 

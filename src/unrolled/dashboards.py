@@ -1,6 +1,8 @@
 """wandb's dashboards as code: a workspace and a report of one experiment, built from the runs that it has.
 
-Both are specifications that can be looked at without a server; saving them again changes what was saved before.
+They show the runs that the experiment's run.json name, not those that were trained anew since, failed or were
+interrupted; where one of these files names none, all finished runs of the experiment. Both are specifications that
+can be looked at without a server; saving them again changes what was saved before.
 """
 
 import json
@@ -35,10 +37,10 @@ LEAKS: Quantities = [
 
 @dataclass(frozen=True)
 class Experiment:
-    """What the dashboards show: an experiment by name, its (data, split), what ranks its models, where runs are."""
+    """What the dashboards show: an experiment by name, its runs, what ranks its models, where runs are."""
 
     name: str
-    places: list[tuple[str, str]]
+    runs: dict[tuple[str, str], list[str]]  # by (data, split): ids in wandb as `uploading.named` has them
     metric: str
     project: str
     entity: str | None  # None: as wandb decides
@@ -48,6 +50,14 @@ class Experiment:
         """The metric as the runs have it."""
         return f"test/{self.metric}"
 
+    def filter(self, data: str | None = None, split: str | None = None) -> str:
+        """Which runs a panel shows, as wandb-workspaces writes it: all, or those of a data set or a split of it."""
+        wanted = {"experiment": self.name, "cell.data": data, "cell.split": split}
+        said = [f"Config('{key}') = '{value}'" for key, value in wanted.items() if value]
+        shown = [runs for place, runs in self.runs.items() if data in (None, place[0]) and split in (None, place[1])]
+        ids = [run for runs in shown for run in runs if run]
+        return " and ".join([*said, f"Metric('ID') in {ids}" if ids else "Metric('State') = 'finished'"])
+
 
 def experiment(
     results: Path, metric: str | None = None, project: str | None = None, entity: str | None = None
@@ -56,7 +66,7 @@ def experiment(
 
     Raises UnrolledError if it has no runs.
     """
-    found = sorted((results / "runs").glob("*/*/*/*/run.json"))
+    found = uploading.named(results / "runs")
     if not found:
         raise UnrolledError(
             f"{results}: there are no runs: `snakemake --cores all` makes them (with the --configfile of the "
@@ -64,9 +74,12 @@ def experiment(
         )
     told = read_json(results / TOLD) if (results / TOLD).is_file() else {}
     wandb = told.get("wandb", {})
+    runs: dict[tuple[str, str], list[str]] = {}
+    for path, run in found.items():
+        runs.setdefault((path.parts[-5], path.parts[-4]), []).append(run)
     return Experiment(
         results.name,
-        list(dict.fromkeys((p.parts[-5], p.parts[-4]) for p in found)),
+        runs,
         metric or told.get("metric", "macro_f1"),
         project or wandb.get("project", "unrolled"),
         entity or wandb.get("entity"),
@@ -100,16 +113,16 @@ def save(shown: Experiment, results: Path, *, patience: float = PATIENCE) -> dic
     workspace, report = _workspace(shown, owner), _report(shown, owner, owner)
     workspace._internal_name, workspace._internal_id = before.get("name", ""), before.get("workspace", "")
     report.id = before.get("report", "")
-    try:
-        for each in (workspace, report):
+    for each in (workspace, report):
+        try:
             server.within(patience, each.save)
-            now = {"name": workspace._internal_name, "workspace": workspace._internal_id, "report": report.id}
-            write_json(memory, known | {f"{owner}/{project}": now})  # after each: neither is ever made twice
-    except Exception as error:  # wandb's own, those of its parser, or of the network
-        raise UnrolledError(
-            f"wandb does not take the dashboards ({str(error).splitlines()[0]}); if they were deleted there, "
-            f"delete {memory}"
-        ) from error
+        except Exception as error:  # wandb's own, those of its parser, or of the network
+            why = str(error).partition("\n")[0] or type(error).__name__
+            raise UnrolledError(
+                f"wandb does not take the dashboards ({why}); if they were deleted there, delete {memory}"
+            ) from error
+        now = {"name": workspace._internal_name, "workspace": workspace._internal_id, "report": report.id}
+        write_json(memory, known | {f"{owner}/{project}": now})  # after each: neither is ever made twice
     return {"workspace": workspace.url, "report": report.url}
 
 
@@ -132,7 +145,7 @@ def _workspace(shown: Experiment, entity: str) -> Any:
             sections=[ws.Section(name=name, panels=panels, is_open=True) for name, panels in sections.items()],
             settings=ws.WorkspaceSettings(max_runs=100),
             runset_settings=ws.RunsetSettings(
-                filters=_filter(experiment=shown.name),
+                filters=shown.filter(),
                 pinned_columns=[f"summary:{name}" for name in (shown.score, "leakage/share_above", "cost/seconds")],
             ),
         ),
@@ -149,14 +162,14 @@ def _report(shown: Experiment, entity: str, owner: str) -> Any:
             entity=owner,
             project=shown.project if owner else "",
             name="runs",
-            filters=_filter(experiment=shown.name, **{f"cell.{axis}": name for axis, name in cell.items()}),
+            filters=shown.filter(**cell),
         )
         return wr.PanelGrid(runsets=[runs], panels=panels)
 
     blocks = [wr.H1("Leakage"), wr.P("What the certificate of each split found between its folds.")]
-    for data in dict.fromkeys(data for data, _ in shown.places):
+    for data in dict.fromkeys(data for data, _ in shown.runs):
         blocks += [wr.H2(data), grid(_bars(LEAKS, "config.cell.split"), data=data)]
-    for data, split in shown.places:
+    for data, split in shown.runs:
         panels = [
             *_bars([(shown.score, shown.score), *COSTS], "config.cell.model"),
             *_lines([*CURVES[:2], *NORMS[:1]]),
@@ -181,10 +194,6 @@ def _lines(quantities: Quantities) -> list[Any]:
 
     how: dict[str, Any] = {"groupby": "Group", "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
     return [wr.LinePlot(title=title, x="epoch", y=[key], max_runs_to_show=100, **how) for title, key in quantities]
-
-
-def _filter(**wanted: str) -> str:
-    return " and ".join(f"Config('{key}') = '{value}'" for key, value in wanted.items())
 
 
 def _named(built: Any, seed: str) -> Any:

@@ -24,19 +24,23 @@ LONG = 60.0  # seconds of waiting after which it is said how to mend it; then af
 
 
 @contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Wait until no other process is at the run folder `out`; say which one is, and after a while how to mend it.
+def alone(out: Path, lock: str = "checkpoints/lock") -> Iterator[None]:
+    """Wait until no other process is at the folder `out`; say which one is, and after a while how to mend it.
 
     It may be of a workflow that was killed, or on a node that is cut off. A file system without locks gives none.
+
+    Args:
+        out: the folder, of a run by default.
+        lock: the file in it that is locked.
     """
-    path = out / "checkpoints" / "lock"
+    path = out / lock
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as lock:
+    with path.open("a+") as file:
         try:
-            _wait(lock.fileno(), path, out)
+            _wait(file.fileno(), path, out)
         except OSError as error:
             print(f"warning: {path} cannot be locked ({error.strerror})", file=sys.stderr, flush=True)
-        _sign(lock.fileno())
+        _sign(file.fileno())
         yield
 
 

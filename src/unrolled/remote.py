@@ -48,8 +48,9 @@ def dashboard(
 ) -> None:
     """Build wandb's dashboards of an experiment: a workspace, and a report that compares the models.
 
-    Metric by model with seeds grouped, learning curves, gradient norms before clipping, cost, and leakage. The same
-    command again changes what it saved before.
+    Metric by model with seeds grouped, learning curves, gradient norms before clipping, cost, and leakage, of the
+    runs that the experiment's run.json name now. The same command again, after more were trained, changes what it
+    saved before.
 
     \b
     Example:

@@ -17,13 +17,15 @@ FINISHED += "{ run(name: $run) { state } } }"
 def greet() -> str:
     """Ask the server whether it is there and knows the key; returns the entity that runs belong to by default.
 
+    That is the one of `WANDB_ENTITY` or wandb's settings file, else the key's own.
+
     Raises:
         UnrolledError: no key, no server, or a key that it refuses.
     """
     viewer = ask("query Viewer { viewer { id entity } }").get("viewer")
     if not viewer:
         raise UnrolledError(_refusal(_account()[0]))
-    return str(viewer["entity"])
+    return str(_settings().entity or viewer["entity"])
 
 
 def finished(entity: str, project: str, run: str) -> bool:
@@ -92,13 +94,19 @@ def _refusal(address: str) -> str:
 def _account() -> tuple[str, str]:
     """The server's address, and the key for it from where wandb looks for one, "" without."""
     import requests
+
+    settings = _settings()
+    address = settings.base_url.rstrip("/")
+    kept = (requests.utils.get_netrc_auth(address) or ("", ""))[1]
+    return address, os.environ.get("WANDB_API_KEY") or kept or settings.api_key or ""
+
+
+def _settings() -> Any:
+    """Read as wandb.setup does, which would also start wandb's service and name it in all children's environment."""
     import wandb
 
-    # Read as wandb.setup does, which would also start wandb's service and name it in the environment of all children.
     folder = Path(os.environ.get("WANDB_CONFIG_DIR", "~/.config/wandb")).expanduser()
     settings = wandb.Settings(silent=True, settings_system=str(folder / "settings"))
     settings.update_from_system_settings()
     settings.update_from_env_vars(dict(os.environ))
-    address = settings.base_url.rstrip("/")
-    kept = (requests.utils.get_netrc_auth(address) or ("", ""))[1]
-    return address, os.environ.get("WANDB_API_KEY") or kept or settings.api_key or ""
+    return settings

@@ -202,6 +202,7 @@ def _leakage(certificate: Path | None) -> dict[str, float | str]:
 
 def _init(mode: Literal["online", "offline"], options: dict[str, Any]) -> Any:
     os.environ.setdefault("WANDB_SILENT", "true")
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its end would wait 12 s for a server that hangs
     put_off("wandb.sdk.launch")  # the client of a job queue, imported to find no job for this run
     import wandb
 

@@ -2,7 +2,7 @@
 
 `wandb sync` waits for a server that does not answer without an end, leaves with status 0 where it was refused, and
 uploads what a killed run left again and again. So the server is asked first, only runs that ended well are given to
-it, an upload that makes no progress is stopped, and its markers alone count.
+it, by one process at a time, an upload that makes no progress is stopped, and its markers alone count.
 """
 
 import json
@@ -11,15 +11,27 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from unrolled import server
+from unrolled import handover, server
 from unrolled.errors import UnrolledError
 from unrolled.files import read_json
 
 STALLED = 60  # seconds without any progress after which an upload is stopped
+LEASH = """
+import os, runpy, signal, threading
+
+def follow():
+    os.read(0, 1)  # until nobody holds the other end: whoever began this is gone
+    os.killpg(0, signal.SIGKILL)
+
+threading.Thread(target=follow, daemon=True).start()
+runpy.run_module("wandb", run_name="__main__")
+"""
 Progress = Callable[[int, int], None]
 
 
@@ -41,15 +53,25 @@ def sync(
         failed, or of earlier settings. What was interrupted goes on in another run, which holds all of its history.
 
     Raises:
-        UnrolledError: no such folder, no key, no answer from the server, or runs that could not be uploaded.
+        UnrolledError: no such folder, no key, no answer from the server, runs that could not be uploaded, or logs
+            that wandb cannot read.
     """
+    if not folder.is_dir():
+        raise UnrolledError(
+            f"{folder}: no such folder; wandb writes results/<experiment>/wandb unless its mode is disabled"
+        )
+    with handover.alone(folder, "lock"):
+        return _sync(folder, entity, stalled, progress or (lambda done, of: None))
+
+
+def _sync(folder: Path, entity: str | None, stalled: float, progress: Progress) -> dict[str, int]:
     runs = _runs(folder)
     left = [run for run in runs if not uploaded(run)]
-    named = _named(folder.parent / "runs")
-    pending = [run for run in left if (not named or _id(run) in named) and ended(run)]
+    counted = set(named(folder.parent / "runs").values()) - {""}
+    pending = [run for run in left if (not counted or _id(run) in counted) and ended(run)]
     if pending:
         server.greet()
-        said = _upload(pending, folder, entity, stalled, progress or (lambda done, of: None))
+        said = _upload(pending, folder, entity, stalled, progress)
         failed = sum(not uploaded(run) for run in pending)
         if failed:
             raise UnrolledError(
@@ -76,20 +98,32 @@ def mark(run: Path) -> None:
 
 
 def ended(run: Path) -> bool:
-    """Whether a run's log holds a good end: of one that goes on or was killed it has none, of a stopped one a bad."""
+    """Whether a run's log holds a good end: of one that goes on or was killed it has none, of a stopped one a bad.
+
+    Raises UnrolledError if wandb cannot read it.
+    """
     from wandb.util import get_core_path  # `wandb leet inspect` itself takes a second to start
 
     command = [get_core_path(), "leet", "inspect", "--no-observability", "--summary", "--json"]
     told = subprocess.run([*command, "--run-file", run, run.parents[1]], capture_output=True, text=True)
-    return told.returncode == 0 and json.loads(told.stdout).get("exit_code") == 0
+    if told.returncode:
+        why = told.stderr.partition("\n")[0]
+        raise UnrolledError(
+            f"{run}: wandb cannot read this log ({why}): `pip install 'wandb>=0.31'`, or remove {run.parent} if the "
+            "log is damaged"
+        )
+    return bool(json.loads(told.stdout).get("exit_code") == 0)
+
+
+def named(folder: Path) -> dict[Path, str]:
+    """Each run.json below a folder, and the id of wandb's run that it names; "" for all if one of them names none."""
+    records = {path: read_json(path) for path in sorted(folder.glob("*/*/*/*/run.json"))}
+    whole = all(record.get("wandb") for record in records.values())
+    return {path: record["wandb"]["id"] if whole else "" for path, record in records.items()}
 
 
 def _runs(folder: Path) -> list[Path]:
     """The logs of all runs, in the order in which these began."""
-    if not folder.is_dir():
-        raise UnrolledError(
-            f"{folder}: no such folder; wandb writes results/<experiment>/wandb unless its mode is disabled"
-        )
     found = [*folder.glob("offline-run-*/*.wandb"), *folder.glob("run-*/*.wandb")]
     return sorted(found, key=lambda run: run.parent.name.removeprefix("offline-"))
 
@@ -98,40 +132,32 @@ def _id(run: Path) -> str:
     return run.stem.removeprefix("run-")
 
 
-def _named(folder: Path) -> set[str]:
-    """Ids of wandb's runs that the run.json below a folder name; none if one of these names none."""
-    records = [read_json(path) for path in folder.glob("*/*/*/*/run.json")]
-    return {record["wandb"]["id"] for record in records} if all(r.get("wandb") for r in records) else set()
-
-
 def _upload(pending: list[Path], folder: Path, entity: str | None, stalled: float, progress: Progress) -> str:
-    """Let wandb upload while there is progress; returns why it ended."""
+    """Let wandb upload while there is progress, and this process lives; returns why it ended."""
     owner = ["--entity", entity] if entity else []
-    command = [sys.executable, "-m", "wandb", "sync", "--include-online", *owner, *map(str, pending)]
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"WANDB_DIR": str(folder.parent)},  # its own log goes there, not to the working directory
-        start_new_session=True,
-    )
-    seen, since = _seen(pending), time.monotonic()
-    try:
-        while time.monotonic() - since < stalled:
-            try:
-                return _last(child.communicate(timeout=0.5)[0])
-            except subprocess.TimeoutExpired:
-                now = _seen(pending)
-                if now != seen:
-                    seen, since = now, time.monotonic()
-                    progress(sum(map(uploaded, pending)), len(pending))
-        return f"no progress for {stalled:g} seconds"
-    finally:
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)  # with its service, which would go on trying
-            child.communicate()
+    command = [sys.executable, "-c", LEASH, "sync", "--include-online", *owner, *map(str, pending)]
+    known = os.environ | {"WANDB_DIR": str(folder.parent)}  # its own log goes there, not to the working directory
+    apart: dict[str, Any] = {"stderr": subprocess.STDOUT, "env": known, "start_new_session": True}
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, **apart) as child,
+    ):
+        seen, since = _seen(pending), time.monotonic()
+        try:
+            while time.monotonic() - since < stalled:
+                try:
+                    child.wait(timeout=0.5)
+                    said.seek(0)
+                    return _last(said.read())
+                except subprocess.TimeoutExpired:
+                    now = _seen(pending)
+                    if now != seen:
+                        seen, since = now, time.monotonic()
+                        progress(sum(map(uploaded, pending)), len(pending))
+            return f"no progress for {stalled:g} seconds"
+        finally:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)  # its service, which would go on trying, ends with it
 
 
 def _seen(runs: list[Path]) -> list[tuple[bool, int]]:
