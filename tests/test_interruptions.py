@@ -19,10 +19,9 @@ from hypothesis import strategies as st
 
 from test_hostile import is_one_line, small_disk, unrolled
 from test_train import ROOT, config_of, numbers, same, write_material
-from unrolled import checkpoints, recipe, train
+from unrolled import checkpoints, handover, recipe, train
 from unrolled.errors import UnrolledError
 from unrolled.generate import Wish, generate
-from unrolled.handover import alone
 from unrolled.predict import predict
 from unrolled.simulate import simulate
 
@@ -208,6 +207,34 @@ def test_stopped_while_validating(material, whole, tmp_path, number):
     check_as_undisturbed(tmp_path / "run", whole)
 
 
+class Killed(BaseException):
+    """The process would have ended here."""
+
+
+@pytest.mark.faults(
+    "interruptions",
+    "a kill at the end of a run: its results are written but not kept, or kept and its checkpoints not removed",
+    "the next start trains no epoch: it goes on from the last checkpoint, or puts the results back; the same bytes",
+)
+@pytest.mark.parametrize(
+    ("module", "name", "said"), [(handover, "keep", "resuming from"), (train, "tidy", "finished before, and")]
+)
+def test_killed_when_it_was_trained(material, whole, tmp_path, capsys, module, name, said):
+    def killed(*_):
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, name, killed)
+        with pytest.raises(Killed):
+            train.train(config(material, tmp_path / "run"))
+    assert "epoch   6/6" in capsys.readouterr().err
+    train.train(config(material, tmp_path / "run"))
+    again = capsys.readouterr().err
+    assert said in again
+    assert "epoch   " not in again
+    check_as_undisturbed(tmp_path / "run", whole)
+
+
 def test_a_second_signal_ends_at_once(material, tmp_path):
     keeper = checkpoints.Checkpoints(tmp_path, "x")
     keeper._ask(signal.SIGTERM, None)
@@ -223,7 +250,7 @@ def test_a_second_signal_ends_at_once(material, tmp_path):
 )
 def test_two_processes_at_one_run(material, whole, tmp_path):
     logs = [tmp_path / "one.log", tmp_path / "two.log"]
-    with alone(tmp_path / "run"):  # neither is ready before the other begins
+    with handover.alone(tmp_path / "run"):  # neither is ready before the other begins
         processes = [start(config(material, tmp_path / "run"), log) for log in logs]
         deadline = time.monotonic() + 120
         while not all(log.exists() and "waiting: another process is at" in log.read_text() for log in logs):

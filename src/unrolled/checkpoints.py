@@ -67,6 +67,13 @@ def write(path: Path, state: State) -> None:
             path.replace(path.with_name(PREVIOUS))
 
 
+def tidy(folder: Path) -> None:
+    """Remove what a finished run could go on from; its best weights stay."""
+    for path in folder.glob("*.ckpt"):  # those that a kill left half-written, too
+        if path.name != BEST:
+            path.unlink()
+
+
 class Files(CheckpointIO):
     """Lightning's way to `read` and `write`."""
 
@@ -116,12 +123,6 @@ class Checkpoints(Checkpoint):
         """Remove all checkpoints."""
         for path in self.folder.glob("*.ckpt"):
             path.unlink()
-
-    def finish(self) -> None:
-        """What a finished run keeps: nothing to go on from."""
-        for path in self.folder.glob("*.ckpt"):  # those that a kill left half-written, too
-            if path.name != BEST:
-                path.unlink()
 
     def keep_best(self) -> State:
         """Write `best.ckpt` and return it: `epoch`, `val_loss` and the `state_dict`."""
