@@ -1,5 +1,7 @@
 """Training that is killed, stopped and robbed of its checkpoints: it ends with the bytes of the undisturbed run."""
 
+import errno
+import io
 import json
 import multiprocessing
 import os
@@ -388,6 +390,36 @@ def test_without_a_sound_checkpoint_a_run_begins_again(material, whole, stopped,
     assert "resuming" not in capsys.readouterr().err
     record = check_as_undisturbed(out, whole)
     assert (record["resumed"], record["damaged"]) == (False, ["last.ckpt", "previous.ckpt"])
+
+
+REFUSALS = [OSError(number, os.strerror(number)) for number in (errno.EIO, errno.ESTALE, errno.EACCES, errno.EMFILE)]
+SHORTAGES = [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")]
+
+
+@pytest.mark.faults(
+    "storage",
+    "the last checkpoint cannot be read for once: the disk or its server fails, permission is denied, too many files "
+    "are open, or memory runs out",
+    "the run ends with that error and removes nothing; the next start goes on from that checkpoint",
+)
+@pytest.mark.parametrize("error", [*REFUSALS, *SHORTAGES], ids=repr)
+def test_a_checkpoint_that_cannot_be_read_now_is_kept(stopped, tmp_path, error):
+    folder = restored(stopped, tmp_path / "run") / "checkpoints"
+    identity, known = stopped["fingerprint"].decode(), io.open
+
+    def opened(path, *arguments, **options):
+        if str(path) == str(folder / "last.ckpt"):
+            raise error
+        return known(path, *arguments, **options)
+
+    def load(*_, **__):
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*((io, "open", opened) if error in REFUSALS else (torch, "load", load)))
+        with pytest.raises(type(error)):
+            checkpoints.Checkpoints(folder, identity)
+    assert checkpoints.Checkpoints(folder, identity).last == folder / "last.ckpt"
 
 
 @pytest.fixture(scope="module")
