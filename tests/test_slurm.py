@@ -97,6 +97,10 @@ class Workflow:
         os.kill(pid, signal.SIGSTOP)
         return reached[0], pid
 
+    def handed_in(self) -> int:
+        """How many jobs Slurm was given."""
+        return len(re.findall(r"has been submitted with SLURM jobid \d+", self.text()))
+
     def finish(self) -> None:
         assert self.process.wait(900) == 0, self.text()
 
@@ -207,6 +211,21 @@ def test_what_was_finished_in_a_job_that_dies_is_not_run_again(cluster, project,
     went_on(workflow, undisturbed, run)
     assert (project / done / "run.json").read_text() == before
     assert "finished before, and put back" in workflow.log(done)
+
+
+def test_a_run_that_fails_keeps_none_behind_it_in_its_job_from_running(cluster, project, undisturbed):
+    blocks = [project / run / "checkpoints" for run in RUNS]
+    for block in blocks:
+        block.parent.mkdir(parents=True)
+        block.write_text("in the way")
+    workflow = Workflow(project, cluster, "--retries", "0")
+    assert workflow.process.wait(300) != 0
+    assert workflow.handed_in() == 1
+    assert all("FileExistsError" in workflow.log(run) for run in RUNS)
+    for block in blocks:
+        block.unlink()
+    Workflow(project, cluster).finish()
+    same_predictions(undisturbed, project)
 
 
 @pytest.mark.skipif(bool(ACCOUNTLESS), reason=f"no accounting: {', '.join(ACCOUNTLESS)} not on PATH")

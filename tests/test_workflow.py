@@ -428,23 +428,45 @@ PBS = {  # it begins a job at once, and knows of none that ended
 }
 
 
+def by_scheduler(project: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Snakemake with the template of PBS, whose commands, those above, are put into the folder."""
+    pytest.importorskip("snakemake_executor_plugin_cluster_generic", reason="needs requirements.cluster.lock")
+    for name, does in PBS.items():
+        (folder / name).write_text(f"#!/bin/sh\n{does}\n")
+        (folder / name).chmod(0o755)
+    command = [SNAKEMAKE, "--profile", "workflow/profiles/cluster-generic", "--seconds-between-status-checks", "1"]
+    env = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "UNROLLED_SCHEDULER": "pbs"}
+    return subprocess.run([*command, *arguments], cwd=project, env=env, capture_output=True, text=True, timeout=300)
+
+
 @pytest.mark.parametrize("most", ["2", "4"])
 def test_a_job_of_any_scheduler_uses_the_cores_that_it_asks_for(tmp_path, most):
-    pytest.importorskip("snakemake_executor_plugin_cluster_generic", reason="needs requirements.cluster.lock")
     project = copy_project(tmp_path / "project")
     make_small(project)
-    for name, does in PBS.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
-        (tmp_path / name).chmod(0o755)
-    profile = ["--profile", "workflow/profiles/cluster-generic", "--seconds-between-status-checks", "1"]
-    command = [SNAKEMAKE, *profile, "--cores", most, "--", "results/data/demo/random/folds.parquet"]
-    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "UNROLLED_SCHEDULER": "pbs"}
-    done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, timeout=300)
+    done = by_scheduler(project, tmp_path, "--cores", most, "--", "results/data/demo/random/folds.parquet")
     assert done.returncode == 0, done.stdout + done.stderr
     asked = re.findall(r"ncpus=(\d+)", (project / "asked").read_text())
     said = [path.read_text() for path in project.glob(".snakemake/cluster_logs/*.out")]
     used = [(re.findall(r"^    threads: (\d+)", text, re.MULTILINE) or ["1"])[0] for text in said]
     assert sorted(asked) == sorted(used) == ["1", most]
+
+
+def test_a_run_that_fails_keeps_none_behind_it_in_its_job_from_running(mine, tmp_path):
+    models = ("majority", "kmer", "besthit")
+    runs = [RUN.replace("lstm", model) for model in models]
+    for run, fails in zip(runs, (True, True, False), strict=True):
+        shutil.rmtree(mine / run)
+        if fails:
+            (mine / run).mkdir()
+            (mine / run / "checkpoints").write_text("in the way")
+    one_job = ["--group-components", "baselines=3", "--cores", "1", "--retries", "0"]
+    done = by_scheduler(mine, tmp_path, *one_job, "--", *(f"{run}/metrics.json" for run in runs))
+    assert done.returncode != 0
+    assert len((mine / "asked").read_text().splitlines()) == 1
+    logs = [mine / f"results/demo/logs/demo.random.{model}.fold0-seed0.baseline.log" for model in models]
+    failed = ["FileExistsError" in log.read_text() if log.exists() else None for log in logs]
+    assert failed == [True, True, False]
+    assert (mine / runs[2] / "checkpoints/finished/identity").is_file()
 
 
 def test_snakemakes_own_report_is_made(finished, tmp_path):
