@@ -143,7 +143,7 @@ def test_wandb_has_one_offline_run_per_cell(finished):
     assert len(list((finished / "results/demo/wandb").glob("offline-run-*"))) == len(runs)
 
 
-def test_what_wandb_recorded_is_uploaded_when_it_is_asked_for(tmp_path):
+def test_what_wandb_recorded_is_uploaded_when_it_is_asked_for_and_nothing_trained_for_it(tmp_path):
     project = copy_project(tmp_path)
     make_small(project)
     matrix = {"data": ["demo"], "split": ["random"], "model": ["majority", "rnn"], "fold": [0], "seed": [0]}
@@ -153,9 +153,17 @@ def test_what_wandb_recorded_is_uploaded_when_it_is_asked_for(tmp_path):
         environment = os.environ | server.environment | {"HOME": str(tmp_path)}
         told = re.findall(r"`([^`]*)`", uploading.how(Path("results/demo/wandb")))
         syncing, whole = map(shlex.split, told)
+        trained, missing = (f"results/demo/runs/demo/random/{model}/fold0-seed0" for model in matrix["model"])
+        assert snakemake(project, "--", f"{trained}/run.json").returncode == 0
         done = typed(project, whole, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "2 runs uploaded, 0 were there already" in done.stderr, done.stderr
+        assert f"1 of 2 runs are not there; the workflow trains them: {missing}\n" in done.stderr
+        assert "1 runs uploaded, 0 were there already" in done.stderr, done.stderr
+        assert not (project / missing).exists()
+        done = snakemake(project, "--", "all", "wandb_sync", env=environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "1 runs uploaded, 1 were there already" in done.stderr, done.stderr
+        assert "runs are not there" not in done.stderr
         assert {run.first("jobType") for run in server.runs.values()} == {"train", "baseline"}
         for run in server.runs.values():
             assert run.complete
