@@ -190,6 +190,18 @@ def test_the_grace_begins_when_a_job_is_missed_last(place: Path) -> None:
     assert status(place, "pbs", pbs(UNKNOWN)) == "running"
 
 
+@pytest.mark.parametrize("left", ["nothing", "an empty file"])
+def test_a_full_disk_is_no_verdict_and_ends_no_workflow(place: Path, left: str) -> None:
+    """That a job is missed cannot be noted; at the next look there is room again."""
+    hand_in(place, "pbs", "")
+    gone = place / LOGS / "7.gone"
+    gone.touch() if left == "an empty file" else gone.symlink_to("nowhere/gone")
+    assert status(place, "pbs", pbs(UNKNOWN)) == "running"
+    gone.unlink()
+    assert status(place, "pbs", pbs(UNKNOWN)) == "running"
+    assert status(place, "pbs", pbs(UNKNOWN), grace=0) == "failed"
+
+
 def test_a_number_that_is_given_again_is_that_of_another_job(place: Path) -> None:
     for code, end in ((1, "failed"), (0, "success")):
         _, job = hand_in(place, "sge", f"exit {code}")
