@@ -81,8 +81,21 @@ def test_a_job_is_handed_over_in_the_units_of_the_scheduler(place: Path, schedul
 def test_a_job_that_the_scheduler_does_not_take_is_no_job(place: Path) -> None:
     (place / "job.sh").write_text("")
     stub(place, "bsub", "echo 'Request aborted by esub. Job not submitted.'")
-    with pytest.raises(AssertionError):
-        call(place, "lsf", "submit", "4", "8000", "90", "job.sh")
+    with pytest.raises(AssertionError, match="the scheduler did not take the job"):
+        call(place, "lsf", "submit", "4", "8000", "90", "job.sh", UNROLLED_PAUSES="")
+
+
+@pytest.mark.parametrize(("away", "taken"), [(2, True), (3, False)])
+def test_a_scheduler_that_is_away_for_a_while_is_asked_again(place: Path, away: int, taken: bool) -> None:
+    (place / "job.sh").write_text("")
+    stub(place, "sbatch", f"echo asked >> tries; [ $(wc -l < tries) -gt {away} ] && echo 7")
+    submit = ("slurm", "submit", "4", "8000", "90", "job.sh")
+    if taken:
+        assert call(place, *submit, UNROLLED_PAUSES="0 0.1") == "7\n"
+    else:
+        with pytest.raises(AssertionError, match=r"trying again in 0\.1 s\s+the scheduler did not take the job"):
+            call(place, *submit, UNROLLED_PAUSES="0 0.1")
+    assert (place / "tries").read_text() == "asked\n" * 3
 
 
 def squeue(does: str, up: bool = True) -> dict[str, str]:
