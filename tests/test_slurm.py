@@ -19,6 +19,7 @@ from slurm_cluster import Cluster
 from test_workflow import SNAKEMAKE, copy_project, edit
 
 ABSENT = slurm_cluster.missing()
+UNABLE = slurm_cluster.executors_missing()
 ACCOUNTLESS = slurm_cluster.missing(slurm_cluster.ACCOUNTANTS)
 PROFILE = ["--profile", "workflow/profiles/slurm", "--slurm-init-seconds-before-status-checks", "1"]
 FAST = ["--latency-wait", "10", "--nocolor"]
@@ -28,6 +29,7 @@ EPOCHS = 25
 pytestmark = [
     pytest.mark.slurm,
     pytest.mark.skipif(bool(ABSENT), reason=f"no Slurm: {', '.join(ABSENT)} not on PATH (Debian: slurm-wlm, munge)"),
+    pytest.mark.skipif(bool(UNABLE), reason=f"{', '.join(UNABLE)} not installed (pip: requirements.cluster.lock)"),
 ]
 
 
