@@ -7,6 +7,7 @@ PATH=$PATH:/usr/sbin python tests/slurm_cluster.py FOLDER   # starts one, says h
 
 import contextlib
 import getpass
+import importlib.util
 import os
 import secrets
 import shutil
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
+EXECUTORS = ("snakemake_executor_plugin_slurm", "snakemake_executor_plugin_cluster_generic")
 ACCOUNTANTS = ("slurmdbd", "sacctmgr", "sacct", "mariadbd", "mariadb-install-db")
 NODES = ("n1", "n2")
 CONF = """
@@ -80,6 +82,11 @@ StorageLoc=slurm
 def missing(programs: tuple[str, ...] = PROGRAMS) -> list[str]:
     """Programs that are not installed."""
     return [name for name in programs if shutil.which(name) is None]
+
+
+def executors_missing() -> list[str]:
+    """Snakemake's executors that are not installed."""
+    return [name for name in EXECUTORS if importlib.util.find_spec(name) is None]
 
 
 def free_ports(n: int) -> list[int]:

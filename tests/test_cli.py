@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -63,6 +64,27 @@ def test_what_nobody_expected_is_a_traceback_and_status_2(commands, name, error)
     assert running.returncode == 2
     assert "in broken" in said
     assert "please report it" in said.splitlines()[-1]
+
+
+SHORTAGES = {
+    "Python's": ("bytearray(1 << 62)", "MemoryError"),
+    "NumPy's": ("__import__('numpy').empty(1 << 50)", "Unable to allocate"),
+    "PyTorch's": ("__import__('torch').empty(1 << 50)", "can't allocate memory"),
+    "a GPU's": ("raise_(RuntimeError('CUDA out of memory. Tried to allocate 2 GiB\\nmore'))", "CUDA out of memory"),
+    "the system's": ("raise_(OSError(12, 'Cannot allocate memory'))", "Cannot allocate memory"),
+}
+
+
+@pytest.mark.parametrize("whose", SHORTAGES)
+def test_where_memory_runs_out_one_line_says_what_to_change(commands, whose):
+    does, said_so = SHORTAGES[whose]
+    break_it = f"def raise_(error): raise error\nnearest._Job.align = lambda *_, **__: {does}"
+    with unrolled(commands["audit"], break_it) as running:
+        _, said = running.communicate(timeout=120)
+    assert running.returncode == 2
+    assert "Traceback" not in said
+    told = r"memory ran out \(.*%s.*\): raise `resources\.mem_mb` .* lower `train\.batch_tokens`"
+    assert re.search(told % re.escape(said_so), said.splitlines()[-1]), said
 
 
 @pytest.mark.parametrize("name", ["audit", "split"])

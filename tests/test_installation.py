@@ -13,6 +13,30 @@ ROOT = Path(__file__).parents[1]
 NEEDED = [name for name in ("pip", "setuptools") if importlib.util.find_spec(name) is None]
 
 
+PYTHON = """#!/bin/sh
+echo "$2" >> "{folder}/asked"
+case "$2" in
+    "import "*|pip) exit {status} ;;
+esac
+"""
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize(("there", "asked"), [(True, ["import", "pytest"]), (False, ["import", "pip", "pytest"])])
+def test_the_tests_of_slurm_need_no_network_and_say_what_they_lack(tmp_path, there, asked):
+    """A stand-in for Python notes what it is asked for; without the executors it cannot install them either."""
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin/python"
+    python.write_text(PYTHON.format(folder=tmp_path, status=0 if there else 1))
+    python.chmod(0o755)
+    (tmp_path / ".ready").touch()  # newer than all that `make setup` looks at
+    command = ["make", "--no-print-directory", f"VENV={tmp_path}", "test-slurm"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in (tmp_path / "asked").read_text().splitlines()] == asked
+    assert ("could not be installed" in done.stderr) != there
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(bool(NEEDED), reason=f"not installed here: {NEEDED}")
 def test_without_a_compiler_it_installs_and_says_so(tmp_path):

@@ -1,5 +1,7 @@
 """Training that is killed, stopped and robbed of its checkpoints: it ends with the bytes of the undisturbed run."""
 
+import errno
+import io
 import json
 import multiprocessing
 import os
@@ -19,10 +21,9 @@ from hypothesis import strategies as st
 
 from test_hostile import is_one_line, small_disk, unrolled
 from test_train import ROOT, config_of, numbers, same, write_material
-from unrolled import checkpoints, recipe, train
+from unrolled import checkpoints, handover, recipe, train
 from unrolled.errors import UnrolledError
 from unrolled.generate import Wish, generate
-from unrolled.handover import alone
 from unrolled.predict import predict
 from unrolled.simulate import simulate
 
@@ -208,6 +209,34 @@ def test_stopped_while_validating(material, whole, tmp_path, number):
     check_as_undisturbed(tmp_path / "run", whole)
 
 
+class Killed(BaseException):
+    """The process would have ended here."""
+
+
+@pytest.mark.faults(
+    "interruptions",
+    "a kill at the end of a run: its results are written but not kept, or kept and its checkpoints not removed",
+    "the next start trains no epoch: it goes on from the last checkpoint, or puts the results back; the same bytes",
+)
+@pytest.mark.parametrize(
+    ("module", "name", "said"), [(handover, "keep", "resuming from"), (train, "tidy", "finished before, and")]
+)
+def test_killed_when_it_was_trained(material, whole, tmp_path, capsys, module, name, said):
+    def killed(*_):
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, name, killed)
+        with pytest.raises(Killed):
+            train.train(config(material, tmp_path / "run"))
+    assert "epoch   6/6" in capsys.readouterr().err
+    train.train(config(material, tmp_path / "run"))
+    again = capsys.readouterr().err
+    assert said in again
+    assert "epoch   " not in again
+    check_as_undisturbed(tmp_path / "run", whole)
+
+
 def test_a_second_signal_ends_at_once(material, tmp_path):
     keeper = checkpoints.Checkpoints(tmp_path, "x")
     keeper._ask(signal.SIGTERM, None)
@@ -223,7 +252,7 @@ def test_a_second_signal_ends_at_once(material, tmp_path):
 )
 def test_two_processes_at_one_run(material, whole, tmp_path):
     logs = [tmp_path / "one.log", tmp_path / "two.log"]
-    with alone(tmp_path / "run"):  # neither is ready before the other begins
+    with handover.alone(tmp_path / "run"):  # neither is ready before the other begins
         processes = [start(config(material, tmp_path / "run"), log) for log in logs]
         deadline = time.monotonic() + 120
         while not all(log.exists() and "waiting: another process is at" in log.read_text() for log in logs):
@@ -361,6 +390,36 @@ def test_without_a_sound_checkpoint_a_run_begins_again(material, whole, stopped,
     assert "resuming" not in capsys.readouterr().err
     record = check_as_undisturbed(out, whole)
     assert (record["resumed"], record["damaged"]) == (False, ["last.ckpt", "previous.ckpt"])
+
+
+REFUSALS = [OSError(number, os.strerror(number)) for number in (errno.EIO, errno.ESTALE, errno.EACCES, errno.EMFILE)]
+SHORTAGES = [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")]
+
+
+@pytest.mark.faults(
+    "storage",
+    "the last checkpoint cannot be read for once: the disk or its server fails, permission is denied, too many files "
+    "are open, or memory runs out",
+    "the run ends with that error and removes nothing; the next start goes on from that checkpoint",
+)
+@pytest.mark.parametrize("error", [*REFUSALS, *SHORTAGES], ids=repr)
+def test_a_checkpoint_that_cannot_be_read_now_is_kept(stopped, tmp_path, error):
+    folder = restored(stopped, tmp_path / "run") / "checkpoints"
+    identity, known = stopped["fingerprint"].decode(), io.open
+
+    def opened(path, *arguments, **options):
+        if str(path) == str(folder / "last.ckpt"):
+            raise error
+        return known(path, *arguments, **options)
+
+    def load(*_, **__):
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*((io, "open", opened) if error in REFUSALS else (torch, "load", load)))
+        with pytest.raises(type(error)):
+            checkpoints.Checkpoints(folder, identity)
+    assert checkpoints.Checkpoints(folder, identity).last == folder / "last.ckpt"
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from slurm_cluster import Cluster
 from test_workflow import SNAKEMAKE, copy_project, edit
 
 ABSENT = slurm_cluster.missing()
+UNABLE = slurm_cluster.executors_missing()
 ACCOUNTLESS = slurm_cluster.missing(slurm_cluster.ACCOUNTANTS)
 PROFILE = ["--profile", "workflow/profiles/slurm", "--slurm-init-seconds-before-status-checks", "1"]
 FAST = ["--latency-wait", "10", "--nocolor"]
@@ -28,6 +29,7 @@ EPOCHS = 25
 pytestmark = [
     pytest.mark.slurm,
     pytest.mark.skipif(bool(ABSENT), reason=f"no Slurm: {', '.join(ABSENT)} not on PATH (Debian: slurm-wlm, munge)"),
+    pytest.mark.skipif(bool(UNABLE), reason=f"{', '.join(UNABLE)} not installed (pip: requirements.cluster.lock)"),
 ]
 
 
@@ -80,10 +82,14 @@ class Workflow:
     def text(self) -> str:
         return (self.project / "snakemake.log").read_text()
 
-    def log(self, run: str) -> str:
-        """What the last attempt at a run has said."""
+    def attempts(self, run: str) -> list[str]:
+        """What each attempt at a run has said."""
         path = self.project / f"results/demo/logs/demo.random.lstm.{run.split('/')[-1]}.train.log"
-        return path.read_text().rpartition("attempt ")[2] if path.exists() else ""
+        return path.read_text().split("attempt ")[1:] if path.exists() else []
+
+    def log(self, run: str) -> str:
+        """What the last of them has said."""
+        return (self.attempts(run) or [""])[-1]
 
     def freeze(self, runs: list[str] = RUNS) -> tuple[str, int]:
         """Stop the first of these runs after its third epoch, as if it had much to do: its name and process."""
@@ -96,6 +102,10 @@ class Workflow:
         pid = next(pid for pid in numbers if _trains(pid, self.project, reached[0]))
         os.kill(pid, signal.SIGSTOP)
         return reached[0], pid
+
+    def handed_in(self) -> int:
+        """How many jobs Slurm was given."""
+        return len(re.findall(r"has been submitted with SLURM jobid \d+", self.text()))
 
     def finish(self) -> None:
         assert self.process.wait(900) == 0, self.text()
@@ -125,9 +135,8 @@ def went_on(workflow: Workflow, undisturbed: Path, run: str) -> None:
     for name in ("summary", "models"):
         table = f"results/demo/tables/{name}.csv"
         assert (undisturbed / table).read_bytes() == (workflow.project / table).read_bytes()
-    if "finished before, and put back" not in workflow.log(run):  # some end in the seconds that Slurm leaves them
-        assert json.loads((workflow.project / run / "run.json").read_text())["resumed"]
-        assert "resuming from" in workflow.log(run)
+    assert json.loads((workflow.project / run / "run.json").read_text())["resumed"]
+    assert "resuming from" in workflow.log(run)
     assert "epoch   1/" not in workflow.log(run)
 
 
@@ -145,6 +154,7 @@ def test_a_node_that_loses_power_is_replaced(cluster, project, undisturbed):
     cluster.cut_power(node)
     try:
         went_on(workflow, undisturbed, run)
+        assert "epoch   3/" in workflow.attempts(run)[0]  # Slurm itself began the job again
     finally:
         cluster.start_node(node)
 
@@ -207,6 +217,21 @@ def test_what_was_finished_in_a_job_that_dies_is_not_run_again(cluster, project,
     went_on(workflow, undisturbed, run)
     assert (project / done / "run.json").read_text() == before
     assert "finished before, and put back" in workflow.log(done)
+
+
+def test_a_run_that_fails_keeps_none_behind_it_in_its_job_from_running(cluster, project, undisturbed):
+    blocks = [project / run / "checkpoints" for run in RUNS]
+    for block in blocks:
+        block.parent.mkdir(parents=True)
+        block.write_text("in the way")
+    workflow = Workflow(project, cluster, "--retries", "0")
+    assert workflow.process.wait(300) != 0
+    assert workflow.handed_in() == 1
+    assert all("FileExistsError" in workflow.log(run) for run in RUNS)
+    for block in blocks:
+        block.unlink()
+    Workflow(project, cluster).finish()
+    same_predictions(undisturbed, project)
 
 
 @pytest.mark.skipif(bool(ACCOUNTLESS), reason=f"no accounting: {', '.join(ACCOUNTLESS)} not on PATH")
@@ -274,4 +299,15 @@ def test_the_default_experiment_gives_the_same_predictions_as_at_home(cluster, t
     workflow = Workflow(away, cluster, "--group-components", "runs=3", "baselines=9")
     workflow.finish()
     assert "localrule report:" in workflow.text()
+    # table, clusters, neighbours, compare; folds and certificate of three splits; nine networks and nine baselines
+    assert workflow.handed_in() == 4 + 3 + 3 + 3 + 1
     same_predictions(home, away)
+
+
+def test_downloads_stay_on_the_login_node(tmp_path):
+    project = copy_project(tmp_path)
+    overlay = ["--configfile", "config/experiments/flip_ss.yaml"]
+    done = subprocess.run([SNAKEMAKE, *PROFILE, *FAST, "-n", *overlay], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    planned = set(re.findall(r"^((?:local)?rule (?:fetch|table|report)):$", done.stdout + done.stderr, re.MULTILINE))
+    assert planned == {"localrule fetch", "rule table", "localrule report"}

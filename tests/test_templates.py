@@ -81,8 +81,21 @@ def test_a_job_is_handed_over_in_the_units_of_the_scheduler(place: Path, schedul
 def test_a_job_that_the_scheduler_does_not_take_is_no_job(place: Path) -> None:
     (place / "job.sh").write_text("")
     stub(place, "bsub", "echo 'Request aborted by esub. Job not submitted.'")
-    with pytest.raises(AssertionError):
-        call(place, "lsf", "submit", "4", "8000", "90", "job.sh")
+    with pytest.raises(AssertionError, match="the scheduler did not take the job"):
+        call(place, "lsf", "submit", "4", "8000", "90", "job.sh", UNROLLED_PAUSES="")
+
+
+@pytest.mark.parametrize(("away", "taken"), [(2, True), (3, False)])
+def test_a_scheduler_that_is_away_for_a_while_is_asked_again(place: Path, away: int, taken: bool) -> None:
+    (place / "job.sh").write_text("")
+    stub(place, "sbatch", f"echo asked >> tries; [ $(wc -l < tries) -gt {away} ] && echo 7")
+    submit = ("slurm", "submit", "4", "8000", "90", "job.sh")
+    if taken:
+        assert call(place, *submit, UNROLLED_PAUSES="0 0.1") == "7\n"
+    else:
+        with pytest.raises(AssertionError, match=r"trying again in 0\.1 s\s+the scheduler did not take the job"):
+            call(place, *submit, UNROLLED_PAUSES="0 0.1")
+    assert (place / "tries").read_text() == "asked\n" * 3
 
 
 def squeue(does: str, up: bool = True) -> dict[str, str]:
@@ -188,6 +201,18 @@ def test_the_grace_begins_when_a_job_is_missed_last(place: Path) -> None:
     gone.write_text("0\n")  # since 1970
     assert status(place, "pbs", ALIVE["pbs"]["runs"]) == "running"
     assert status(place, "pbs", pbs(UNKNOWN)) == "running"
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty file"])
+def test_a_full_disk_is_no_verdict_and_ends_no_workflow(place: Path, left: str) -> None:
+    """That a job is missed cannot be noted; at the next look there is room again."""
+    hand_in(place, "pbs", "")
+    gone = place / LOGS / "7.gone"
+    gone.touch() if left == "an empty file" else gone.symlink_to("nowhere/gone")
+    assert status(place, "pbs", pbs(UNKNOWN)) == "running"
+    gone.unlink()
+    assert status(place, "pbs", pbs(UNKNOWN)) == "running"
+    assert status(place, "pbs", pbs(UNKNOWN), grace=0) == "failed"
 
 
 def test_a_number_that_is_given_again_is_that_of_another_job(place: Path) -> None:

@@ -143,7 +143,7 @@ def test_wandb_has_one_offline_run_per_cell(finished):
     assert len(list((finished / "results/demo/wandb").glob("offline-run-*"))) == len(runs)
 
 
-def test_what_wandb_recorded_is_uploaded_when_it_is_asked_for(tmp_path):
+def test_what_wandb_recorded_is_uploaded_when_it_is_asked_for_and_nothing_trained_for_it(tmp_path):
     project = copy_project(tmp_path)
     make_small(project)
     matrix = {"data": ["demo"], "split": ["random"], "model": ["majority", "rnn"], "fold": [0], "seed": [0]}
@@ -153,9 +153,17 @@ def test_what_wandb_recorded_is_uploaded_when_it_is_asked_for(tmp_path):
         environment = os.environ | server.environment | {"HOME": str(tmp_path)}
         told = re.findall(r"`([^`]*)`", uploading.how(Path("results/demo/wandb")))
         syncing, whole = map(shlex.split, told)
+        trained, missing = (f"results/demo/runs/demo/random/{model}/fold0-seed0" for model in matrix["model"])
+        assert snakemake(project, "--", f"{trained}/run.json").returncode == 0
         done = typed(project, whole, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "2 runs uploaded, 0 were there already" in done.stderr, done.stderr
+        assert f"1 of 2 runs are not there; the workflow trains them: {missing}\n" in done.stderr
+        assert "1 runs uploaded, 0 were there already" in done.stderr, done.stderr
+        assert not (project / missing).exists()
+        done = snakemake(project, "--", "all", "wandb_sync", env=environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "1 runs uploaded, 1 were there already" in done.stderr, done.stderr
+        assert "runs are not there" not in done.stderr
         assert {run.first("jobType") for run in server.runs.values()} == {"train", "baseline"}
         for run in server.runs.values():
             assert run.complete
@@ -336,13 +344,17 @@ def test_the_log_of_a_run_keeps_its_attempts_and_begins_anew_with_the_workflow(m
     shutil.rmtree(mine / run / "checkpoints")
     (mine / run / "checkpoints").write_text("in the way")
     log = mine / "results/demo/logs/demo.random.rnn.fold0-seed0.train.log"
-    for retries in (1, 0):
-        done = snakemake(mine, "--retries", str(retries), "--forcerun", "train", "--", f"{run}/run.json")
+    for options, attempts in (
+        (["--retries", "1"], ["1", "2"]),
+        (["--no-hooks"], ["1", "2", "1"]),  # as a job that Slurm queues again: no workflow is started
+        ([], ["1"]),
+    ):
+        done = snakemake(mine, *options, "--forcerun", "train", "--", f"{run}/run.json")
         assert done.returncode != 0
         text = log.read_text()
         begun = re.findall(r"^attempt (\d), 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d$", text, re.MULTILINE)
-        assert begun == ["1", "2"][: 1 + retries]
-        assert len(re.findall("^FileExistsError", text, re.MULTILINE)) == 1 + retries
+        assert begun == attempts
+        assert len(re.findall("^FileExistsError", text, re.MULTILINE)) == len(attempts)
 
 
 def test_a_workflow_at_home_leaves_the_jobs_of_one_on_slurm_to_the_next_there(mine):
@@ -425,23 +437,45 @@ PBS = {  # it begins a job at once, and knows of none that ended
 }
 
 
+def by_scheduler(project: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Snakemake with the template of PBS, whose commands, those above, are put into the folder."""
+    pytest.importorskip("snakemake_executor_plugin_cluster_generic", reason="needs requirements.cluster.lock")
+    for name, does in PBS.items():
+        (folder / name).write_text(f"#!/bin/sh\n{does}\n")
+        (folder / name).chmod(0o755)
+    command = [SNAKEMAKE, "--profile", "workflow/profiles/cluster-generic", "--seconds-between-status-checks", "1"]
+    env = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "UNROLLED_SCHEDULER": "pbs"}
+    return subprocess.run([*command, *arguments], cwd=project, env=env, capture_output=True, text=True, timeout=300)
+
+
 @pytest.mark.parametrize("most", ["2", "4"])
 def test_a_job_of_any_scheduler_uses_the_cores_that_it_asks_for(tmp_path, most):
-    pytest.importorskip("snakemake_executor_plugin_cluster_generic", reason="needs requirements.cluster.lock")
     project = copy_project(tmp_path / "project")
     make_small(project)
-    for name, does in PBS.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
-        (tmp_path / name).chmod(0o755)
-    profile = ["--profile", "workflow/profiles/cluster-generic", "--seconds-between-status-checks", "1"]
-    command = [SNAKEMAKE, *profile, "--cores", most, "--", "results/data/demo/random/folds.parquet"]
-    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "UNROLLED_SCHEDULER": "pbs"}
-    done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, timeout=300)
+    done = by_scheduler(project, tmp_path, "--cores", most, "--", "results/data/demo/random/folds.parquet")
     assert done.returncode == 0, done.stdout + done.stderr
     asked = re.findall(r"ncpus=(\d+)", (project / "asked").read_text())
     said = [path.read_text() for path in project.glob(".snakemake/cluster_logs/*.out")]
     used = [(re.findall(r"^    threads: (\d+)", text, re.MULTILINE) or ["1"])[0] for text in said]
     assert sorted(asked) == sorted(used) == ["1", most]
+
+
+def test_a_run_that_fails_keeps_none_behind_it_in_its_job_from_running(mine, tmp_path):
+    models = ("majority", "kmer", "besthit")
+    runs = [RUN.replace("lstm", model) for model in models]
+    for run, fails in zip(runs, (True, True, False), strict=True):
+        shutil.rmtree(mine / run)
+        if fails:
+            (mine / run).mkdir()
+            (mine / run / "checkpoints").write_text("in the way")
+    one_job = ["--group-components", "baselines=3", "--cores", "1", "--retries", "0"]
+    done = by_scheduler(mine, tmp_path, *one_job, "--", *(f"{run}/metrics.json" for run in runs))
+    assert done.returncode != 0
+    assert len((mine / "asked").read_text().splitlines()) == 1
+    logs = [mine / f"results/demo/logs/demo.random.{model}.fold0-seed0.baseline.log" for model in models]
+    failed = ["FileExistsError" in log.read_text() if log.exists() else None for log in logs]
+    assert failed == [True, True, False]
+    assert (mine / runs[2] / "checkpoints/finished/identity").is_file()
 
 
 def test_snakemakes_own_report_is_made(finished, tmp_path):

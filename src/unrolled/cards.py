@@ -182,6 +182,12 @@ def cells(matrix: Mapping[str, Sequence[Any]], models: Mapping[str, Card]) -> li
     ]
 
 
+def folders(results: Path, matrix: Mapping[str, Sequence[Any]], config: Path) -> list[Path]:
+    """Folders of all runs of a matrix in `results/<experiment>`; cards below `config` tell which are baselines."""
+    models = {name: read_yaml(config / "model" / f"{name}.yaml") for name in matrix["model"]}
+    return [results / "runs" / cell.folder for cell in cells(matrix, models)]
+
+
 def asked(resources: Mapping[str, Any], models: Mapping[str, Card]) -> dict[str, Card]:
     """What a run of each model asks a cluster for, with the keys of `ASKED`; baselines use no GPU.
 

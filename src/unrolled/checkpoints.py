@@ -24,7 +24,7 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
-from unrolled.errors import UnrolledError
+from unrolled.errors import UnrolledError, lacks_memory
 from unrolled.files import atomic
 
 BEST, LAST, PREVIOUS, LABEL = "best.ckpt", "last.ckpt", "previous.ckpt", "fingerprint"
@@ -36,13 +36,17 @@ State = dict[str, Any]
 def read(path: Path) -> State:
     """A checkpoint, on the CPU.
 
-    Raises UnrolledError for one that is damaged, and for one that holds more than tensors, numbers and texts.
+    Raises:
+        UnrolledError: it is damaged, or holds more than tensors, numbers and texts.
+        OSError, MemoryError, RuntimeError: the system does not let it be read now, which is no damage.
     """
+    content = io.BytesIO(path.read_bytes())
     try:
-        with zipfile.ZipFile(path) as packed:  # torch leaves the checksums inside alone
+        with zipfile.ZipFile(content) as packed:  # torch leaves the checksums inside alone
             broken = packed.testzip()
         if broken is None:
-            state: State = torch.load(path, weights_only=True, map_location="cpu")
+            content.seek(0)
+            state: State = torch.load(content, weights_only=True, map_location="cpu")
             return state
         why = f"the checksum of {broken} is wrong"
     except pickle.UnpicklingError:
@@ -51,6 +55,8 @@ def read(path: Path) -> State:
             "code: train the run again, or ask for a checkpoint of weights alone"
         ) from None
     except Exception as error:  # whatever zip, pickle and torch make of bytes that are not theirs
+        if lacks_memory(error):
+            raise
         why = str(error).split("\n")[0] or type(error).__name__
     raise UnrolledError(f"{path} is damaged ({why}): train the run again")
 
@@ -65,6 +71,13 @@ def write(path: Path, state: State) -> None:
         os.fsync(stream.fileno())
         if path.name == LAST and path.exists():
             path.replace(path.with_name(PREVIOUS))
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a finished run could go on from; its best weights stay."""
+    for path in folder.glob("*.ckpt"):  # those that a kill left half-written, too
+        if path.name != BEST:
+            path.unlink()
 
 
 class Files(CheckpointIO):
@@ -102,9 +115,10 @@ class Checkpoints(Checkpoint):
         """The newest checkpoint that can be read; it is said which ones cannot."""
         for path in (self.folder / LAST, self.folder / PREVIOUS):
             try:
-                if path.is_file():
-                    read(path)
-                    return path
+                read(path)
+                return path
+            except FileNotFoundError:
+                continue
             except UnrolledError as error:
                 path.unlink()
                 self.damaged.append(path.name)
@@ -116,12 +130,6 @@ class Checkpoints(Checkpoint):
         """Remove all checkpoints."""
         for path in self.folder.glob("*.ckpt"):
             path.unlink()
-
-    def finish(self) -> None:
-        """What a finished run keeps: nothing to go on from."""
-        for path in self.folder.glob("*.ckpt"):  # those that a kill left half-written, too
-            if path.name != BEST:
-                path.unlink()
 
     def keep_best(self) -> State:
         """Write `best.ckpt` and return it: `epoch`, `val_loss` and the `state_dict`."""

@@ -11,7 +11,7 @@ import click
 
 from unrolled import __version__, remote, standalone, steps
 from unrolled.console import fail
-from unrolled.errors import UnrolledError
+from unrolled.errors import UnrolledError, lacks_memory
 
 FULL = "the disk is full ({}): free some space, or set TMPDIR elsewhere"
 MENDED = {  # what the system refuses, and what helps
@@ -24,6 +24,10 @@ MENDED = {  # what the system refuses, and what helps
     errno.ENOTDIR: "{}: a part of this path is a file, not a folder: write elsewhere",
     errno.EIO: "{}: the disk failed to read or write: see the system's log, and use another disk",
 }
+MORE = (
+    "memory ran out ({}): raise `resources.mem_mb` where a cluster limits it; where a network trains, lower "
+    "`train.batch_tokens`"
+)
 
 
 class InOrder(click.Group):
@@ -85,6 +89,8 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except Exception as error:
+        if lacks_memory(error):
+            fail(MORE.format(str(error).split("\n")[0] or type(error).__name__))
         remedy = MENDED.get(error.errno or 0) if isinstance(error, OSError) else None
         if remedy is None:
             traceback.print_exc()

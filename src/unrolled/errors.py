@@ -1,6 +1,9 @@
 """The one exception that means: the user can mend this, and here is how."""
 
+import errno
 from collections.abc import Iterable
+
+WITHOUT_MEMORY = ("can't allocate memory", "out of memory")  # PyTorch on a CPU, and on a GPU
 
 
 class UnrolledError(Exception):
@@ -8,6 +11,13 @@ class UnrolledError(Exception):
 
     The command line prints the message alone, without a traceback, and exits with status 2.
     """
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether memory ran out, as Python, NumPy, the system or PyTorch tell it."""
+    if isinstance(error, RuntimeError):
+        return any(words in str(error) for words in WITHOUT_MEMORY)
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
 
 
 def refuse(what: str, offenders: Iterable[str], remedy: str) -> None:

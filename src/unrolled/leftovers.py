@@ -42,7 +42,18 @@ def let_go(record: Path) -> None:
 
 
 def _here() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid()}
+    return {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}
+
+
+def _born(pid: int) -> str | None:
+    """When a process was started: clock ticks since its machine was; None where /proc does not tell.
+
+    The field `starttime` of proc_pid_stat(5), behind a name in brackets that may hold anything.
+    """
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
 
 
 def _lives(old: dict[str, Any]) -> bool:
@@ -53,8 +64,8 @@ def _lives(old: dict[str, Any]) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
-    return True
+        pass
+    return _born(old["pid"]) in (None, old.get("born"))  # else its number was given again, as after a reboot
 
 
 def _queued(name: str) -> list[str]:

@@ -1,5 +1,6 @@
 """The commands that talk to wandb: nothing else of the workflow needs them."""
 
+import json
 from pathlib import Path
 
 import click
@@ -17,7 +18,9 @@ from unrolled.console import FILE, FOLDER, say
     type=click.FloatRange(1),
     help="Stop after so long without progress.",
 )
-def sync(folder: Path, entity: str | None, stalled: float) -> None:
+@click.option("--matrix", help="JSON: the axes data, split, model, fold, seed, to tell which runs are not there.")
+@click.option("--config-dir", default="config", show_default=True, type=FOLDER, help="Where the cards are.")
+def sync(folder: Path, entity: str | None, stalled: float, matrix: str | None, config_dir: Path) -> None:
     """Upload runs that wandb recorded in FOLDER and that are not on its server yet.
 
     What is there already is not sent again, and an upload that was interrupted goes on. Runs that still run, were
@@ -29,9 +32,15 @@ def sync(folder: Path, entity: str | None, stalled: float) -> None:
     Example:
       unrolled sync results/demo/wandb
     """
-    from unrolled import uploading
+    from unrolled import cards, uploading
     from unrolled.progress import meter
 
+    if matrix:
+        runs = cards.folders(folder.parent, json.loads(matrix), config_dir)
+        missing = [str(run) for run in runs if not (run / "run.json").is_file()]
+        if missing:
+            first = ", ".join([*missing[:5], *(["..."] if len(missing) > 5 else [])])
+            say(f"{len(missing)} of {len(runs)} runs are not there; the workflow trains them: {first}")
     done = uploading.sync(folder, entity=entity or None, stalled=stalled, progress=meter("uploading: runs"))
     left = f", {done['left']} left out: unfinished, or trained anew since" if done["left"] else ""
     say(f"{done['uploaded']} runs uploaded, {done['before']} were there already{left}")

@@ -273,8 +273,7 @@ def compare(results: Path, matrix: str, config_dir: Path, data_root: Path, resam
     from unrolled.lengths import Lengths
 
     axes = json.loads(matrix)
-    models = {name: read_yaml(config_dir / "model" / f"{name}.yaml") for name in axes["model"]}
-    runs = [results / "runs" / cell.folder for cell in cards.cells(axes, models)]
+    runs = cards.folders(results, axes, config_dir)
     places = [(data, split) for data in axes["data"] for split in axes["split"]]
     files = {place: data_root.joinpath(*place, "identity.parquet") for place in places}
     audited = {place: path for place, path in files.items() if path.is_file()}

@@ -30,7 +30,7 @@ from torch import nn
 from unrolled import doctor, gate, handover, provenance, runs, targets
 from unrolled.batching import Encoded, following, loader
 from unrolled.cards import AXES
-from unrolled.checkpoints import Checkpoints, Files
+from unrolled.checkpoints import Checkpoints, Files, tidy
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
 from unrolled.files import atomic, sha256
@@ -72,6 +72,7 @@ def train(config: dict[str, Any]) -> None:
         if not handover.restored(out, identity):
             fit(config, identity)
             handover.keep(out, identity, HANDED_OVER)
+        tidy(out / "checkpoints")  # not before the results are kept: until then the run can go on from there
 
 
 def fit(config: dict[str, Any], identity: str) -> None:
@@ -135,7 +136,6 @@ def fit(config: dict[str, Any], identity: str) -> None:
         certificate = config["paths"].get("certificate")
         report = partial(evaluate, out / "predictions.parquet", out / "run.json")
         tracker.finish(out, report, Path(certificate) if certificate else None)
-    checkpoints.finish()
 
 
 def loaders(config: dict[str, Any], material: runs.Material) -> dict[str, Any]:

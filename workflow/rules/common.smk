@@ -14,14 +14,6 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"unrolled: error: {error}; run `make setup`, then `.venv/bin/snakemake` or `. .venv/bin/activate`")
 
-# `.venv/bin/snakemake` works without activating the environment first; a prefix of one's own replaces Snakemake's.
-# `begin ATTEMPT LOG`: Snakemake removes the log before each attempt, so it is but a link to what all of them said.
-BEGIN = (
-    'begin() ( all="$2.attempts"; [ "$1" -gt 1 ] || : > "$all"; ln -sf "$(basename "$all")" "$2"; '
-    'echo "attempt $1, $(date "+%F %T")" >> "$2" ); '
-)
-shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; {BEGIN}")
-
 DECK = cards.Deck(Path("config"), Path("workflow/schemas"))
 try:
     CARDS = DECK.matrix(config, " + ".join(map(os.path.relpath, workflow.configfiles)))
@@ -41,6 +33,20 @@ OTHER_TABLES = ["models", "splits", "bands", "lengths", "history", "classes", "c
 # Where the runs are tracked they read in a file that is no input of theirs: changing it is no reason to train again.
 WANDB = {"mode": "offline", "project": "unrolled", "entity": None, "artifacts": []} | config.get("wandb", {})
 TOLD = f"{RESULTS}/{dashboards.TOLD}"
+# `.venv/bin/snakemake` works without activating the environment first; a prefix of one's own replaces Snakemake's.
+# `begin ATTEMPT LOG`: Snakemake removes the log before each attempt, so it is but a link to what all of them said.
+# What is older than the workflow's start (`onstart`) goes; a job that Slurm queues again has its number once more.
+BEGIN = (
+    f'begin() ( all="$2.attempts"; [ "$1" -gt 1 ] || [ "$all" -nt {shlex.quote(TOLD)} ] || : > "$all"; '
+    'ln -sf "$(basename "$all")" "$2"; echo "attempt $1, $(date "+%F %T")" >> "$2" ); '
+)
+shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; {BEGIN}")
+# One run that fails keeps none behind it in its job from running: the Snakemake inside a job reads no profile, and
+# Snakemake (9.27) hands on all settings to it but this.
+ARGUMENTS = workflow.spawned_job_args_factory.general_args
+workflow.spawned_job_args_factory.general_args = lambda **options: (
+    ARGUMENTS(**options) + " --keep-going" * workflow.execution_settings.keep_going
+)
 # Steps of two splits side by side keep the cores busier than those of one.
 # A cluster (--jobs) is asked for four cores: how many its nodes have is not known here, and differs there, where the
 # rules are read again and must come to the same.

@@ -5,7 +5,8 @@ localrules:
 
 rule wandb_sync:
     input:
-        from_runs("run.json"),
+        # Asked for alone it trains nothing, and uploads what is there; beside `all` it comes after the runs.
+        lambda w: from_runs("run.json") if "all" in workflow.dag_settings.targets else [],
     log:
         f"{RESULTS}/logs/wandb_sync.log",
     conda:
@@ -13,5 +14,6 @@ rule wandb_sync:
     params:
         folder=f"{RESULTS}/wandb",
         entity=WANDB["entity"] or "",
+        matrix=MATRIX,
     shell:
-        "unrolled sync {params.folder:q} --entity={params.entity:q} 2>&1 | tee {log:q} >&2"
+        "unrolled sync {params.folder:q} --entity={params.entity:q} --matrix {params.matrix:q} 2>&1 | tee {log:q} >&2"
