@@ -79,7 +79,9 @@ def check_as_undisturbed(run: Path, whole: Path) -> dict:
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [
         *("best.ckpt", "fingerprint", "finished", "lock")
     ]
-    return json.loads((run / "run.json").read_text())
+    record: dict = json.loads((run / "run.json").read_text())
+    assert record["seconds"] > pd.read_csv(run / "history.csv")["seconds"].sum() - 0.01  # of all attempts
+    return record
 
 
 def trains(config: dict, log: Path) -> None:

@@ -126,6 +126,7 @@ class History(Callback):
         # last training step had been made.
         self.started = self.trained = 0.0
         self.elapsed = 0.0  # seconds that an interrupted run had spent on the epoch
+        self.before = 0.0  # seconds that it had spent in all
         self.norms: list[list[float]] = []  # of each epoch, of each step, before clipping
         self.tracker = tracker
 
@@ -134,6 +135,7 @@ class History(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows, self.norms, self.elapsed = (state_dict[name] for name in ("rows", "norms", "elapsed"))
+        self.before = sum(row["seconds"] for row in self.rows) + self.elapsed
         for row in self.rows:
             self.tracker.recall(row, step=int(row["epoch"]))
 

@@ -124,7 +124,7 @@ def fit(config: dict[str, Any], identity: str) -> None:
             config=config,
             kind="neural",
             params=trained_parameters(training.network),
-            seconds=round(time.perf_counter() - started, 3),
+            seconds=round(time.perf_counter() - started + history.before, 3),
             epochs=len(history.rows),
             best_epoch=int(state["epoch"]),
             tokens_per_second=float(np.median([row["tokens_per_second"] for row in history.rows])),
