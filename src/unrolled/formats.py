@@ -258,7 +258,8 @@ def _labelled_ones(rows: pd.DataFrame, card: Card, excluded: Excluded) -> pd.Dat
     names = {str(label): name for label, name in card["names"].items()}
     separator = card.get("separator", tasks.SEPARATOR) if card["task"] == "multilabel" else None
     named = [_named(target, names, separator) for target in rows["target"]]
-    found = _without(rows.assign(target=named), np.array([name is None for name in named]), "no label", excluded)
+    renamed = rows.assign(target=pd.Series(named, index=rows.index, dtype="str"))
+    found = _without(renamed, np.array([name is None for name in named]), "no label", excluded)
     if found.empty:
         none = [label for label, name in names.items() if name is None]
         raise UnrolledError(f"no sequence has a label: `names` says of all that occur that they are none ({none})")

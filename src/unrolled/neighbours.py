@@ -68,8 +68,8 @@ class Neighbours:
         if self.exhaustive:
             below = self.total - self.aligned
             return f"exhaustive: {below:,} pairs proved below the threshold by score bounds, {self.aligned:,} aligned"
-        below = f"{self.least:g} a letter and {candidates.LONG:g}"
-        least = f", but for proposals that score below {below}" if self.least else ""
+        floor = f"{self.least:g} a letter and {candidates.LONG:g}"
+        least = f", but for proposals that score below {floor}" if self.least else ""
         searches = f"all that two searches of MMseqs2 propose, one of them also the audit's{least}"
         short = f"every pair with a sequence of at most {self.shorter:,.0f} letters proved below or aligned, and "
         cut = f"; of {self.cut:,} sequences the best {LONGEST:,} candidates alone" if self.cut else ""

@@ -348,8 +348,8 @@ def _fifths(values: Array) -> tuple[list[str], Counts]:
     between = [f"{low} to {high}" for low, high in pairwise(edges)]
     names = [f"up to {edges[0]}", *between, f"above {edges[-1]}"]
     counts = np.eye(len(names), dtype=np.int64)[np.searchsorted(inner, values)]
-    some = counts.any(axis=0)  # above the last edge there is nothing where it is the highest value
-    return [name for name, there in zip(names, some, strict=True) if there], counts[:, some]
+    some = np.flatnonzero(counts.any(axis=0))  # above the last edge there is nothing where it is the highest value
+    return [names[k] for k in some], counts[:, some]
 
 
 def _chosen(names: Sequence[str], mask: Iterable[bool]) -> list[str]:
