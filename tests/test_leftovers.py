@@ -50,7 +50,7 @@ def test_jobs_of_a_living_workflow_are_left_alone(queue: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to tell processes of one number apart")
-@pytest.mark.parametrize("pid", [os.getpid(), 1])
+@pytest.mark.parametrize("pid", [os.getpid(), 1], ids=["mine", "another"])
 def test_a_number_that_another_process_has_since_is_no_living_workflow(queue: Path, pid: int) -> None:
     leftovers.take_over(queue / "record", "old")
     write_json(queue / "record", read_json(queue / "record") | {"pid": pid, "born": "-1"})
