@@ -119,7 +119,7 @@ def test_a_run_hands_over_what_the_contract_says(material, tmp_path, model):
 def test_nothing_is_trained_on_folds_that_their_certificate_does_not_admit(material, tmp_path, kind):
     folds, path = pd.read_parquet(material / "folds.parquet"), tmp_path / "certificate.json"
     offender = {"id": "a", "fold": 0, "nearest": "b", "nearest_fold": 1, "identity": 0.9}
-    facts = {"group": "sequence", "threshold": 0.3, "definition": "local80", "above_threshold": 1}
+    facts = {"group": "sequence", "threshold": 0.3, "definition": "local80", "above_threshold": 1, "pairs_above": 1}
     facts |= {"offenders": [offender]}
 
     def run(**changes):
