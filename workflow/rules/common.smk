@@ -41,8 +41,8 @@ BEGIN = (
     'ln -sf "$(basename "$all")" "$2"; echo "attempt $1, $(date "+%F %T")" >> "$2" ); '
 )
 shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; {BEGIN}")
-# One run that fails keeps none behind it in its job from running: the Snakemake inside a job reads no profile, and
-# Snakemake (9.27) hands on all settings to it but this.
+# One run that fails keeps none behind it in its job from running: the Snakemake inside a job reads no profile, and is
+# not told of this setting (9.27).
 ARGUMENTS = workflow.spawned_job_args_factory.general_args
 workflow.spawned_job_args_factory.general_args = lambda **options: (
     ARGUMENTS(**options) + " --keep-going" * workflow.execution_settings.keep_going
