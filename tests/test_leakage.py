@@ -334,6 +334,9 @@ def test_a_search_that_is_stopped_leaves_nothing_behind(tmp_path, train, clean, 
         assert len(list((tmp_path / "tmp").iterdir())) == 1
         running.send_signal(number)
         assert running.wait(timeout=20) == 128 + number
+    deadline = time.monotonic() + 5  # a kill is sent, and takes effect when its process is next looked at
+    while lives(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert not lives(pid)
     assert list((tmp_path / "tmp").iterdir()) == []
 

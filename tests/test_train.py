@@ -279,7 +279,7 @@ UNDECIDING = {  # what runs import, and no number of theirs depends on
     *("cards", "deferred", "doctor", "errors", "files", "formulas", "heap", "homology", "progress", "provenance"),
     *("server", "tracking", "uploading"),
     *("evaluate", "scoring", "metrics", "likelihood_metrics", "number_metrics", "position_metrics"),
-    *("sequence_metrics", "thresholds", "weighted"),
+    *("sequence_metrics", "thresholds", "weighted", "areas", "pairwise"),
 }
 
 
