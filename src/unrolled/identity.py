@@ -4,7 +4,7 @@ EMBOSS needle: Rice 2000, doi:10.1016/S0168-9525(00)02024-2.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -84,15 +84,21 @@ def identities(
     return found
 
 
-def canonical(sequence: str, *, both_strands: bool) -> str:
-    """What all copies of a sequence have in common, those on the other strand included where both count."""
+def copies(sequences: Sequence[str], rows: Iterable[int], *, both_strands: bool) -> list[list[int]]:
+    """Those of the rows that hold the same letters, on either strand where both count: groups of two and more."""
+    groups: dict[str, list[int]] = {}
+    for row in rows:
+        groups.setdefault(_canonical(sequences[row], both_strands), []).append(row)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _canonical(sequence: str, both_strands: bool) -> str:
+    """What all copies of a sequence have in common."""
     return min(sequence.replace("U", "T"), reverse_complement(sequence)) if both_strands else sequence
 
 
 def _copies(one: str, other: str, both_strands: bool) -> bool:
-    if len(one) != len(other):
-        return False
-    return one == other or (both_strands and reverse_complement(one) == other.replace("U", "T"))
+    return len(one) == len(other) and _canonical(one, both_strands) == _canonical(other, both_strands)
 
 
 def _share(progress: Progress | None, i: int, n: int) -> Progress | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from unrolled import candidates
 from unrolled.definitions import Definition
 from unrolled.errors import UnrolledError
-from unrolled.identity import Progress, canonical, identities
+from unrolled.identity import Progress, copies, identities
 from unrolled.progress import spoken
 
 Ints = NDArray[np.int64]
@@ -155,8 +155,8 @@ def cross(
         sequences, folds, nucleotide=nucleotide, both_strands=both_strands, threads=threads, sensitivity=level
     )
     likeliest = proposed[: int(SEARCHED * affordable)]
-    copies = _without(_copies(sequences, folds, both_strands), likeliest, len(folds))
-    known = np.concatenate([copies, likeliest])
+    further = _without(_copies(sequences, folds, both_strands), likeliest, len(folds))
+    known = np.concatenate([further, likeliest])
     drawn = _drawn(folds, affordable - len(likeliest), known, seed)
     say(f"aligning {len(likeliest):,} of {len(proposed):,} pairs that it proposes and {len(drawn):,} random others")
     job.align(_blocks(known), len(known) + len(drawn))
@@ -242,11 +242,8 @@ def _copies(sequences: Sequence[str], folds: Ints, both_strands: bool) -> Ints:
 
     No search need find them: of a few letters, or of masked ones, none does.
     """
-    rows: dict[str, list[int]] = {}
-    for row, sequence in enumerate(sequences):
-        rows.setdefault(canonical(sequence, both_strands=both_strands), []).append(row)
     found = set()
-    for group in rows.values():
+    for group in copies(sequences, range(len(sequences)), both_strands=both_strands):
         first = {int(folds[row]): row for row in reversed(group)}
         found |= {(min(row, at), max(row, at)) for row in group for at in first.values() if folds[row] != folds[at]}
     return np.array(sorted(found), dtype=np.int64).reshape(-1, 2)

@@ -25,7 +25,7 @@ from unrolled import bounds, candidates, homology
 from unrolled.alphabet import PROTEIN
 from unrolled.audit import Terms
 from unrolled.definitions import DEFINITIONS, Definition
-from unrolled.identity import canonical, identities
+from unrolled.identity import copies, identities
 from unrolled.nearest import crossing_cost, seconds, sensitivity
 from unrolled.pairwise import check_room
 from unrolled.progress import meter, spoken
@@ -136,11 +136,9 @@ def _copies(sequences: Sequence[str], plain: set[str], both_strands: bool) -> ND
 
     Such letters score little or nothing, and so their bounds may be below a threshold: bounds know nothing of copies.
     """
-    rows: dict[str, list[int]] = {}
-    for row, sequence in enumerate(sequences):
-        if not plain.issuperset(sequence):
-            rows.setdefault(canonical(sequence, both_strands=both_strands), []).append(row)
-    found = [pair for group in rows.values() for pair in itertools.combinations(group, 2)]
+    rows = (row for row, sequence in enumerate(sequences) if not plain.issuperset(sequence))
+    groups = copies(sequences, rows, both_strands=both_strands)
+    found = [pair for group in groups for pair in itertools.combinations(group, 2)]
     return np.array(found, dtype=np.int64).reshape(-1, 2)
 
 
