@@ -1,5 +1,6 @@
 """`unrolled split`: anybody's FASTA in, folds without relatives across them out; bad input is said."""
 
+import dataclasses
 import gzip
 import json
 import subprocess
@@ -349,7 +350,26 @@ def test_labels_may_be_lists(tmp_path):
     assert CliRunner().invoke(cli, arguments).exit_code == 0
     listed = outputs(tmp_path)[0].merge(pd.read_csv(labels), on="id")
     share = listed["label"].str.contains("a").groupby(listed["fold"]).mean()
-    assert share.max() - share.min() <= 0.2
+    assert share.max() - share.min() <= 0.02
+
+
+def test_relatives_that_the_neighbours_missed_are_named_and_the_status_is_1(tmp_path, monkeypatch):
+    frame = families(40, 2)
+
+    def blind(*arguments, **options):
+        found = neighbours.neighbours(*arguments, **options)
+        return dataclasses.replace(found, pairs=found.pairs[:0], identity=found.identity[:0])
+
+    monkeypatch.setattr(own, "neighbours", blind)
+    path = fasta(tmp_path / "a.fasta", frame)
+    result = CliRunner().invoke(cli, ["split", str(path), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 1, result.output
+    folds, _, certificate = outputs(tmp_path / "out")
+    divided = folds.merge(frame, on="id").groupby("family")["fold"].nunique().gt(1).sum()
+    assert certificate["above_threshold"] == 2 * divided > 0
+    worst = certificate["offenders"][0]
+    assert f"{worst['id']} (fold {worst['fold']}) and {worst['nearest']} (fold" in result.stderr
+    assert f"... and {divided - 5} more: {tmp_path / 'out/certificate.json'}" in result.stderr
 
 
 def test_disjoint_refuses_fewer_sequences_than_folds():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unrolled import inputs, series
+from unrolled import inputs, series, shortening
 from unrolled import table as tables
 from unrolled.errors import UnrolledError
 from unrolled.series import Scaling, Series
@@ -123,13 +123,8 @@ def test_equal_series_are_those_with_the_same_names_times_values_and_gaps():
 
 @pytest.mark.parametrize(("kept", "times"), [("first", [0, 1]), ("last", [1, 4]), ("ends", [0, 4])])
 def test_long_series_keep_the_steps_that_the_card_names(kept, times):
-    assert tables.shorten(PLAIN, 2, kept).times.tolist() == times
-    assert tables.shorten(PLAIN, 3, kept) is PLAIN
-
-
-@pytest.mark.parametrize(("kept", "letters"), [("first", "ABC"), ("last", "EFG"), ("ends", "ABG")])
-def test_long_texts_do_so_too(kept, letters):
-    assert tables.shorten("ABCDEFG", 3, kept) == letters
+    assert shortening.shorten(PLAIN, 2, kept).times.tolist() == times
+    assert shortening.shorten(PLAIN, 3, kept) is PLAIN
 
 
 # --- What a network reads ---

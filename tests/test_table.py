@@ -154,23 +154,6 @@ def test_summary_is_plain_json():
     assert tables.summary(GOOD, excluded, CARD, "demo")["max_length"] is None
 
 
-@given(sequence=st.text("ACDEF", max_size=40), longest=st.integers(1, 50))
-def test_shorten_keeps_both_ends(sequence: str, longest: int):
-    short = tables.shorten(sequence, longest)
-    assert len(short) == min(len(sequence), longest)
-    if len(sequence) > longest:
-        head = (longest + 1) // 2
-        assert short[:head] == sequence[:head]
-        assert sequence.endswith(short[head:])
-    else:
-        assert short == sequence
-
-
-def test_shorten_without_a_limit():
-    assert tables.shorten("MKV" * 100, None) == "MKV" * 100
-    assert tables.shorten("ABCDEFG", 1) == "A"
-
-
 @given(st.lists(st.sampled_from(["A", "B", "B|C", "C|D", "A|D"]), min_size=6, max_size=60), st.data())
 def test_sample_has_the_asked_size_and_ignores_the_order_of_rows(targets: list[str], data: st.DataObject):
     table = labelled(targets)

@@ -1,7 +1,7 @@
 """The one exception that means: the user can mend this, and here is how."""
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 WITHOUT_MEMORY = ("can't allocate memory", "out of memory")  # PyTorch on a CPU, and on a GPU
 
@@ -24,5 +24,9 @@ def refuse(what: str, offenders: Iterable[str], remedy: str) -> None:
     """Raise UnrolledError that counts the offenders and shows the first five; do nothing if there is none."""
     found = list(offenders)
     if found:
-        more = [f"... and {len(found) - 5} more"] if len(found) > 5 else []
-        raise UnrolledError("\n  ".join([f"{what} ({len(found)} in all):", *found[:5], *more]) + f"\n{remedy}")
+        raise UnrolledError("\n  ".join([f"{what} ({len(found)} in all):", *some(found)]) + f"\n{remedy}")
+
+
+def some(found: Sequence[str], all_in: str = "") -> list[str]:
+    """The first five, and how many more there are, if any, and where."""
+    return [*found[:5], *([f"... and {len(found) - 5} more{all_in}"] if len(found) > 5 else [])]

@@ -44,14 +44,14 @@ def wholeness(groups: dict[str, Any], card: dict[str, Any]) -> str:
 def check(certificate: dict[str, Any]) -> None:
     """Raise UnrolledError, naming the worst, if a split promises what its certificate found to be untrue.
 
-    A homology split promises no relatives across folds, one by column whole groups. Other splits promise nothing:
-    their certificate says how much they leak.
+    A homology split promises no relatives across folds, nor sequences that `max_length` makes the same; one by column
+    whole groups. Other splits promise nothing: their certificate says how much they leak.
     """
     group = certificate.get("group")
     if group == "column":
         remedy = "The folds were changed, or are another table's: make them again with `unrolled folds`."
         refuse("groups that are in several folds", certificate["groups_in_several_folds"], remedy)
-    if group != "homology" or not certificate["above_threshold"]:
+    if group != "homology":
         return
     refuse(
         f"the split promises less than {100 * certificate['threshold']:g} % identity ({certificate['definition']}) "
@@ -59,6 +59,11 @@ def check(certificate: dict[str, Any]) -> None:
         f"{certificate['pairs_above']:,} pairs; of each the nearest, the worst first",
         offenders(certificate),
         "Raise the card's `minutes`, so that every pair is compared when the folds are made.",
+    )
+    refuse(
+        "sequences that differ, but that models would see as the same as one in another fold",
+        certificate.get("shown", {}).get("ids", []),
+        "Raise the data card's `max_length`, or put what models are to see, as the first 70 residues, in the table.",
     )
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from unrolled import checkpoints, inputs, questions, runs, train
-from unrolled import table as tables
+from unrolled import checkpoints, inputs, questions, runs, shortening, train
 from unrolled.answers import Decoded
 from unrolled.batching import Encoded, following, loader
 from unrolled.decoder import EncoderDecoder
@@ -70,9 +69,8 @@ class Predictor:
         """One row a sequence: id, length, the answer, and the probabilities or the number it comes from."""
         task, classes = named(self.record["task"]), self.record["classes"]
         # A label for every position needs all of them; else the network is shown what it would have been trained on.
-        longest = None if task.per_position else self.card.get("max_length")
-        kept = self.card.get("kept", inputs.of(self.card).kept)
-        shown = [self.reading.encode(tables.shorten(one, longest, kept)) for _, one in sequences]
+        shorten = shortening.of(self.card | {"max_length": None} if task.per_position else self.card)
+        shown = [self.reading.encode(shorten(one)) for _, one in sequences]
         recipe = self.record["config"]["train"]
         data = Encoded(*following(shown)) if task.causal else Encoded(shown, task.unknown(len(shown)))
         batches = loader(data, recipe["batch_size"], recipe["batch_tokens"], shuffle=False)

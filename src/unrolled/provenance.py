@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-EITHER = ("runs", "handover", "gate", "table", "tasks", "inputs", "series", "answers", "alphabet")
+EITHER = ("runs", "handover", "gate", "table", "shortening", "tasks", "inputs", "series", "answers", "alphabet")
 NETWORK = (  # modules, and other sources by file name
     *EITHER,
     *("train", "checkpoints", "targets", "recipe", "instruments", "diagnostics", "deferred"),

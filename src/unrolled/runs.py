@@ -5,9 +5,8 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unrolled import gate, inputs
+from unrolled import gate, inputs, shortening
 from unrolled import table as tables
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, read_parquet, write_json
 from unrolled.inputs import Reading
+from unrolled.shortening import Shorten
 from unrolled.tasks import Task, named, of
 
 PARTS = ("train", "validation", "test")
@@ -85,7 +85,7 @@ def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
 
     A sequence whose fold is missing was removed by the split, and takes no part.
 
-    Sequences beyond the card's `max_length` are shortened (`table.shorten`) and counted.
+    Sequences beyond the card's `max_length` are shortened (`shortening.shorten`) and counted.
 
     Raises:
         UnrolledError: the sequences are not of the card's `alphabet`, the folds belong to another table, the training
@@ -107,9 +107,7 @@ def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
         raise UnrolledError(f"{folds}: there is no fold {fold}; there are 0 to {k - 1}")
     task = of(card)
     classes = task.classes(frame["target"])
-    longest = card.get("max_length") or sys.maxsize
-    n_shortened = int((frame["sequence"].map(len) > longest).sum())
-    shorten = partial(tables.shorten, max_length=longest, kept=card.get("kept", kind.kept))
+    n_shortened, shorten = shortening.longer(frame["sequence"], card), shortening.of(card)
     part_of = np.select([frame["fold"] == fold, frame["fold"] == (fold + 1) % k], ["test", "validation"], "train")
     parts = {name: _part(frame[part_of == name], classes, task, shorten) for name in PARTS}
     if not task.learnable(parts["train"].targets):
@@ -123,7 +121,7 @@ def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
     return Material(parts, classes, task.name, n_shortened, scale, reading, longest_answer)
 
 
-def _part(frame: pd.DataFrame, classes: list[str], task: Task, shorten: Callable[[Any], Any]) -> Part:
+def _part(frame: pd.DataFrame, classes: list[str], task: Task, shorten: Shorten) -> Part:
     targets = [task.learned(target) for target in frame["target"]]
     if task.per_position:
         targets = list(map(shorten, targets))

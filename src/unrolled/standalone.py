@@ -150,7 +150,8 @@ def split(fasta: Path, labels: Path | None, minutes: float, out: Path, **asked: 
     Example:
       unrolled split my.fasta --labels my.csv --threshold 0.3 --folds 5 --out my-split
     """
-    from unrolled import own
+    from unrolled import gate, own
+    from unrolled.errors import some
     from unrolled.files import check_writable
 
     check_writable(out / "certificate.json")
@@ -161,6 +162,8 @@ def split(fasta: Path, labels: Path | None, minutes: float, out: Path, **asked: 
         click.echo(certificate["statement"])
     finally:
         own.write(out, made, certificate)
+    for line in some(gate.offenders(certificate), f": {out / 'certificate.json'}"):
+        say(line)
     say(f"{certificate['split']['kept']:,} sequences in {request.folds} folds, {len(made.removed):,} removed: {out}")
     click.get_current_context().exit(1 if certificate["above_threshold"] else 0)
 

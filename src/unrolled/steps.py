@@ -178,7 +178,7 @@ def certify(
     All pairs across folds are aligned if that fits the budget; else those that a sensitive search proposes,
     and a random sample of the others. Numeric series are compared for exact copies, and groups for being whole.
     """
-    from unrolled import audit, gate, inputs
+    from unrolled import audit, gate, inputs, shortening
     from unrolled import table as tables
     from unrolled.files import read_parquet
     from unrolled.progress import meter
@@ -188,6 +188,8 @@ def certify(
     promised = read_yaml(split_card)
     certificate, nearest = inputs.of(card).certify(made, card, promised, **effort)
     certificate = {"data": data_card.stem, "split": split_card.stem, "group": promised["group"]} | certificate
+    if shown := shortening.across(made, card):
+        certificate |= {"shown": shown, "statement": f"{certificate['statement']} {shown['statement']}"}
     audit.write(out, certificate, nearest)
     say(certificate["statement"])
     if promised["group"] == "homology":  # in the log, as Snakemake removes what a step wrote that fails

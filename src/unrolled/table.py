@@ -7,7 +7,7 @@ columns that the data card keeps, all text. On disk, rows are sorted by id, and 
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from unrolled import inputs, series, tasks
+from unrolled import inputs, series, shortening, tasks
 from unrolled.errors import UnrolledError, refuse
 from unrolled.files import atomic
 from unrolled.formulas import REMEDY, is_formula
@@ -117,7 +117,7 @@ def summary(table: pd.DataFrame, excluded: pd.DataFrame, card: dict[str, Any], n
     names, strata = tasks.named(card["task"]).strata(table["target"].tolist())
     counts = strata.sum(axis=0)
     lengths = table["sequence"].map(len)
-    longest, kind = card.get("max_length"), inputs.of(card)
+    kind = inputs.of(card)
     return {
         "data": name,
         "title": card["title"],
@@ -131,39 +131,13 @@ def summary(table: pd.DataFrame, excluded: pd.DataFrame, card: dict[str, Any], n
         "classes": dict(zip(names, counts.tolist(), strict=True)),
         "labels_per_sequence": int(counts.sum()) / len(table),
         "length": {"min": int(lengths.min()), "median": float(lengths.median()), "max": int(lengths.max())},
-        "max_length": longest,
+        "max_length": card.get("max_length"),
         "kept": card.get("kept", kind.kept),
-        "n_longer": 0 if longest is None else int((lengths > longest).sum()),
+        "n_longer": shortening.longer(table["sequence"], card),
         "licence": card.get("licence", ""),
         "citation": card.get("citation", ""),
         **kind.facts(table["sequence"]),
     }
-
-
-ENDS: dict[str, Callable[[int], int]] = {  # of m positions that are kept, how many come from the start
-    "ends": lambda m: m - m // 2,
-    "first": lambda m: m,
-    "last": lambda m: 0,
-}
-
-
-def shorten(sequence: Any, max_length: int | None, kept: str = "ends") -> Any:
-    """At most `max_length` positions of a text or a series; None keeps everything.
-
-    `ends`: the first ceil(m/2) and the last floor(m/2), because sorting signals sit there (signal and transit
-    peptides at the N-terminus, GPI anchors, KDEL and SKL motifs at the C-terminus); what a long protein loses is its
-    middle. `first` and `last`: that end alone.
-
-    >>> shorten("ABCDEFG", 5)
-    'ABCFG'
-    """
-    if max_length is None or len(sequence) <= max_length:
-        return sequence
-    head = ENDS[kept](max_length)
-    tail = max_length - head
-    if isinstance(sequence, Series):
-        return sequence.ends(head, tail)
-    return sequence[:head] + sequence[len(sequence) - tail :]
 
 
 def sample(table: pd.DataFrame, task: str, n: int, seed: int) -> NDArray[np.bool_]:

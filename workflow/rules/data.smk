@@ -57,6 +57,7 @@ rule table:
         code=code(
             *(
                 "table",
+                "shortening",
                 "tasks",
                 "inputs",
                 "series",

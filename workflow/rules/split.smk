@@ -124,6 +124,7 @@ rule certificate:
             "inputs",
             "copies",
             "series",
+            "shortening",
         ),
     output:
         certificate=f"{SPLIT}/certificate.json",
