@@ -87,6 +87,23 @@ def test_what_is_no_archive_or_lacks_the_members_is_told(tmp_path, make, message
 
 @pytest.mark.faults(
     "hostile input",
+    "an archive with the absolute name of a file of one's own",
+    "what the archive holds under that name is read, as tar does without the leading slash, never the file",
+)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("there", [True, False])
+def test_an_absolute_name_is_one_inside_the_archive(tmp_path, kind, there):
+    private = tmp_path / "private.fasta"
+    if there:
+        private.write_text(">secret\nMMM\n")
+    archive = archived(tmp_path / kind, {str(private): b">1\nMKV\n", "//b.fasta": b">2\nMKL\n"})
+    found = members(archive, "*.fasta")
+    assert found == [archive / "b.fasta", archive / str(private)[1:]]
+    assert [opened(path).read() for path in found] == [b">2\nMKL\n", b">1\nMKV\n"]
+
+
+@pytest.mark.faults(
+    "hostile input",
     "a tar archive with `../`, symbolic and hard links, devices and pipes",
     "nothing is unpacked, and only plain files are members: nothing is written or read elsewhere",
 )

@@ -1,5 +1,6 @@
 """Cards, checkpoints, archives and files that somebody made to do harm, or that were damaged: told in one line."""
 
+import errno
 import json
 import os
 import re
@@ -70,17 +71,19 @@ def test_a_poisoned_network_is_not_built(tmp_path):
     write_material(tmp_path, simulate(n=60, families=20, seed=0))
     run = trained(tmp_path, tmp_path / "run", "train.max_epochs=1")
     evil = {"_target_": "os.mkdir", "path": str(tmp_path / "pwned")}
+    hidden = f"${{oc.create:{{_target_: pathlib.Path.touch, _args_: [{tmp_path}/pwned]}}}}"  # a text, until resolved
     options = [f"paths.table={tmp_path}/table.parquet", f"paths.folds={tmp_path}/folds.parquet"]
     options += [f"paths.out={tmp_path}/new", "model=lstm", "wandb.mode=disabled"]
     options += [f"+model.network.more.{key}={value}" for key, value in evil.items()]
     done = unrolled("train", f"--config-dir={ROOT}/config", *options)
     assert is_one_line(done, "network.more._target_: 'os.mkdir' is not allowed"), done.stderr
-    record = files.read_json(run / "run.json")
-    record["config"]["model"]["network"]["more"] = evil
-    files.write_json(run / "run.json", record)
     (tmp_path / "new.fasta").write_text(">1\nMKV\n")
-    done = unrolled("predict", "--run", run, tmp_path / "new.fasta", "--out", tmp_path / "out.csv")
-    assert is_one_line(done, "network.more._target_: 'os.mkdir' is not allowed"), done.stderr
+    record = files.read_json(run / "run.json")
+    for more, said in ((evil, "network.more._target_: 'os.mkdir' is not allowed"), (hidden, "may not refer to")):
+        record["config"]["model"]["network"]["more"] = more
+        files.write_json(run / "run.json", record)
+        done = unrolled("predict", "--run", run, tmp_path / "new.fasta", "--out", tmp_path / "out.csv")
+        assert is_one_line(done, said), done.stderr
     assert not (tmp_path / "pwned").exists()
     assert not (tmp_path / "out.csv").exists()
 
@@ -97,6 +100,12 @@ def test_other_words_of_hydra_are_refused(word):
         targets.check(network, "network")
 
 
+@pytest.mark.parametrize("network", [{"encoder": "${oc.create:{_target_: os.mkdir}}"}, {"more": [{"${x}": 1}]}])
+def test_what_omegaconf_would_compute_is_refused(network):
+    with pytest.raises(UnrolledError, match="may not refer to anything"):
+        targets.check({"_target_": "unrolled.models.Network"} | network, "network")
+
+
 @pytest.mark.parametrize("name", [n for n in DECK.names("model") if "network" in DECK.card("model", n)])
 def test_every_shipped_network_is_allowed(name):
     targets.check(DECK.card("model", name)["network"], name)
@@ -104,11 +113,21 @@ def test_every_shipped_network_is_allowed(name):
 
 @pytest.mark.faults(
     "hostile input",
-    "a card that leaves its place (`# @package hydra.callbacks`, which Hydra runs) or reads the environment "
-    "(`${oc.env:...}`)",
+    "a card that leaves its place (`# @package hydra.callbacks`, which Hydra runs), brings in others (`defaults`) or "
+    "reads the environment (`${oc.env:...}`, also in YAML's escapes)",
     "one line with the card, by the workflow and by `unrolled train`, before Hydra composes anything",
 )
-@pytest.mark.parametrize("text", ["# @package hydra.callbacks\ntitle: x\n", "title: ${oc.env:HOME}\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# @package hydra.callbacks\ntitle: x\n",
+        "# @x y\u2028# @package hydra.callbacks\ntitle: x\n",  # a line end for Hydra
+        "title: ${oc.env:HOME}\n",
+        'title: "\\x24{oc.env:HOME}"\n',  # which YAML makes the same
+        'x: [{"\\x24{oc.env:HOME}": 1}]\n',
+        "defaults: [{/model@_global_.hydra.callbacks: evil}]\n",
+    ],
+)
 def test_a_card_stays_in_its_place(tmp_path, text, monkeypatch, capsys):
     (tmp_path / "data").mkdir()
     card = tmp_path / "data" / "evil.yaml"
@@ -158,7 +177,7 @@ def test_names_in_a_zip_lead_nowhere(tmp_path, name):
     assert not Path("/tmp/unrolled-out.fasta").exists()
 
 
-PATHS = ["../evil", "/etc/passwd", "a/b", "..", ".hidden", "-rf", "a\0b", "a\nb", "a b", "$(id)", "a;id", "ü"]
+PATHS = ["../evil", "/etc/passwd", "a/b", "..", ".hidden", "-rf", "a\0b", "a\nb", "a\n", "a b", "$(id)", "a;id", "ü"]
 
 
 @pytest.mark.faults(
@@ -216,6 +235,24 @@ def test_a_truncated_file_is_named(tmp_path, share):
         (tmp_path / name).write_bytes(content[: int(share * len(content))])
         with pytest.raises(UnrolledError, match=rf"{name} is cut off or damaged .*: remove it, and run the step"):
             read(tmp_path / name)
+
+
+@pytest.mark.faults(
+    "storage",
+    "a sound parquet file that the system would not let us read (rights, an NFS server that is away)",
+    "the system's own error with the file: it is not said to be damaged, and nobody is asked to remove it",
+)
+@pytest.mark.parametrize("read", [files.read_parquet, tables.read])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_a_file_that_cannot_be_read_now_is_not_called_damaged(tmp_path, monkeypatch, read, number):
+    def refusing(*_, **__):
+        raise OSError(number, f"Failed to open local file. Detail: {os.strerror(number)}")
+
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile", refusing)
+    monkeypatch.setattr("pyarrow.parquet.read_table", refusing)
+    with pytest.raises(OSError, match="Failed to open") as raised:
+        read(tmp_path / "x.parquet")
+    assert (raised.value.errno, raised.value.filename) == (number, str(tmp_path / "x.parquet"))
 
 
 MATRIX = {"data": ["demo"], "split": ["random"], "model": ["majority"], "fold": [0], "seed": [0]}
@@ -317,12 +354,12 @@ def test_html_in_ids_and_labels_is_text_in_the_report(tmp_path):
         assert "<img" not in path.read_text(encoding="utf-8")
 
 
-FORMULAS = ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3", "＝1"]
+FORMULAS = ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3", "＝1", "a;=1+1"]
 
 
 @pytest.mark.faults(
     "hostile input",
-    "a sequence id or a label that a spreadsheet would compute (CSV formula injection)",
+    "a sequence id or a label that a spreadsheet would compute (CSV formula injection), also behind a semicolon",
     "refused with its line where a table, a split or `unrolled predict` reads it; numbers and single signs pass",
 )
 @pytest.mark.parametrize("text", FORMULAS)
@@ -351,7 +388,7 @@ def test_formulas_as_ids_are_refused_in_files_of_ones_own(tmp_path, name):
 @pytest.mark.faults(
     "hostile input",
     "a formula as the id of a row that is left out, which excluded.csv lists",
-    "the cell begins with an apostrophe: text to every spreadsheet",
+    "an apostrophe stands before it: text to every spreadsheet",
 )
 @pytest.mark.parametrize("text", FORMULAS)
 def test_formulas_in_lists_for_people_are_text(tmp_path, text):
@@ -362,7 +399,7 @@ def test_formulas_in_lists_for_people_are_text(tmp_path, text):
     card["labels"]["target"] = "label"
     out = [tmp_path / name for name in ("table.parquet", "excluded.csv", "summary.json")]
     formats.build(card, "x", [tmp_path / "a.fasta", tmp_path / "labels.csv"], *out)
-    assert pd.read_csv(out[1])["id"].tolist() == [f"'{text}"]
+    assert pd.read_csv(out[1])["id"].tolist() == [f"'{text}" if text in FORMULAS[:5] else "a;'=1+1"]
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Files inside tar and zip archives, read where they lie: nothing is unpacked, so no name can lead anywhere.
 
-A member is named as if its archive were a folder: `data.tar.bz2/datasets/a.fasta`.
+A member is named as if its archive were a folder: `data.tar.bz2/datasets/a.fasta`, whose own name may be absolute.
 """
 
 import fnmatch
@@ -95,14 +95,14 @@ def _walk(archive: Path, modified: int) -> _Walk:
 
 
 def _contents(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Names of the plain files, and what reads each."""
+    """Names of the plain files, without the slash that would make them absolute, and what reads each."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
             for info in zipped.infolist():
                 if not info.is_dir():
-                    yield info.filename, partial(zipped.read, info)
+                    yield info.filename.lstrip("/"), partial(zipped.read, info)
         return
     with tarfile.open(archive) as tar:
         for member in tar:
             if member.isfile() and (stream := tar.extractfile(member)):
-                yield member.name.removeprefix("./"), stream.read
+                yield member.name.removeprefix("./").lstrip("/"), stream.read

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
 
 from unrolled.errors import UnrolledError
-from unrolled.targets import check_text
+from unrolled.targets import check_card
 
 AXES = ("data", "split", "model")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -57,6 +57,15 @@ NUMBERS = {  # what measures numbers
 
 Card = dict[str, Any]
 ASKED: Card = {"mem_mb": 4000, "runtime": "1h", "gres": ""}
+
+
+def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:
+    """As JSON Schema means it: `$` is the end, where Python's also stands before a last line end."""
+    if isinstance(value, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), value):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+Validator = validators.extend(Draft202012Validator, {"pattern": _pattern})
 
 
 @dataclass(frozen=True, order=True)
@@ -99,14 +108,15 @@ class Deck:
     def card(self, axis: str, name: str) -> Card:
         """Read and check a card. Raises UnrolledError naming the file, the key and the remedy."""
         path = self.path(axis, name)
-        check_text(path)
-        card: Card = self.check(read_yaml(path), axis, path)
+        value = read_yaml(path)
+        check_card(path, value)
+        card: Card = self.check(value, axis, path)
         return card
 
     def check(self, value: Any, schema: str, where: Path | str) -> Any:
         """Check `value` against `<schema>.schema.yaml` and return it; raise UnrolledError at the worst fault."""
         rules = read_yaml(self.schemas / f"{schema}.schema.yaml")
-        fault = best_match(Draft202012Validator(rules).iter_errors(value))
+        fault = best_match(Validator(rules).iter_errors(value))
         if fault is not None:
             raise UnrolledError(f"{where}: {_explain(fault)}")
         return value

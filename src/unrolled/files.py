@@ -89,10 +89,16 @@ def read_parquet(path: Path | str) -> "pd.DataFrame":
         with parquet.ParquetFile(path) as file:
             frame: pd.DataFrame = file.read(use_threads=False).to_pandas(use_threads=False)
             return frame
-    except FileNotFoundError:
-        raise
     except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
-        raise UnrolledError(f"{path} is cut off or damaged ({error}): {AGAIN}") from None
+        raise fault(error, path, f"{path} is cut off or damaged ({error}): {AGAIN}") from None
+
+
+def fault(error: Exception, path: Path | str, damage: str) -> Exception:
+    """What to raise where pyarrow cannot read a file: the system's own error, which has a number, or `damage`."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return UnrolledError(damage)
+    error.filename = str(path)  # which pyarrow leaves out
+    return error
 
 
 def check_writable(path: Path) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from unrolled import inputs, series, shortening, tasks
 from unrolled.errors import UnrolledError, refuse
-from unrolled.files import atomic
+from unrolled.files import atomic, fault
 from unrolled.formulas import REMEDY, is_formula
 from unrolled.series import Series
 
@@ -74,8 +74,10 @@ def read(path: Path | str) -> pd.DataFrame:
     """Read what `write` wrote. Raises UnrolledError if it is absent, not Parquet, or lacks a column."""
     try:
         arrow = pq.read_table(path)
+    except FileNotFoundError:
+        raise UnrolledError(f"{path}: there is no such table. Build it with `unrolled table`.") from None
     except (OSError, pa.ArrowInvalid) as error:
-        raise UnrolledError(f"{path}: not a table: {error}. Build it with `unrolled table`.") from None
+        raise fault(error, path, f"{path}: not a table: {error}. Build it with `unrolled table`.") from None
     table = _from_arrow(arrow, path)
     missing = [column for column in COLUMNS if column not in table.columns]
     refuse(f"{path}: missing columns", missing, f"The file has: {', '.join(table.columns)}.")

@@ -15,26 +15,39 @@ from unrolled.errors import UnrolledError
 MODULES = ("unrolled.",)  # where a network may be defined; a package of one's own is added here, and in the schema
 NAME = re.compile(r"[a-z]+(\.[a-z]+(_[a-z0-9]+)*)+\.[A-Z]\w*")  # module.Class; `__main__` is none
 HYDRA = {"_target_", "_partial_"}  # of Hydra's words, those that a card may say
-REACHING = re.compile(r"^\s*#\s*@package\b", re.MULTILINE)
+HEADER = re.compile(r"\s*#\s*@")  # of a line in which Hydra looks for its orders
 
 
-def check_text(path: Path) -> None:
-    """Raise UnrolledError for a card that reaches out of its place in Hydra's configuration, or interpolates."""
-    text = path.read_text(encoding="utf-8")
-    if REACHING.search(text):
-        raise UnrolledError(f"{path}: a card may not say `# @package`: remove that line")
-    if "${" in text:
-        raise UnrolledError(f"{path}: a card may not refer to anything by `${{...}}`: write the value itself")
+def check_card(path: Path, card: Any) -> None:
+    """Raise UnrolledError for a card that reaches out of its place in Hydra's configuration, or interpolates.
+
+    `card` is what the file holds.
+    """
+    if any(map(HEADER.match, path.read_text(encoding="utf-8").splitlines())):
+        raise UnrolledError(f"{path}: a card may not say `# @package`, nor another `# @`: remove that line")
+    if isinstance(card, dict) and "defaults" in card:
+        raise UnrolledError(f"{path}: a card may not have `defaults`, which would bring in others: remove them")
+    _check_plain(card, str(path))
 
 
 def check(network: Any, where: str) -> None:
     """Raise UnrolledError, naming key and target, unless all that Hydra would call are networks of `MODULES`."""
+    _check_plain(network, where)
     for key, name, value in _words(network, where):
         if name == "_target_" and not _is_network(value):
             allowed = ", ".join(f"{module}*" for module in MODULES)
             raise UnrolledError(f"{key}: {value!r} is not allowed: a card may name networks of {allowed} alone")
         if name.startswith("_") and name.endswith("_") and name not in HYDRA:
             raise UnrolledError(f"{key} is not allowed: a card may say {' and '.join(sorted(HYDRA))} alone")
+
+
+def _check_plain(value: Any, where: str) -> None:
+    """Raise UnrolledError where a text or a key, however it is written, would be computed by OmegaConf."""
+    if isinstance(value, str) and "${" in value:
+        raise UnrolledError(f"{where}: a card may not refer to anything by `${{...}}`: write the value itself")
+    parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    for part in parts:
+        _check_plain(part, where)
 
 
 def _words(value: Any, where: str) -> Iterator[tuple[str, str, Any]]:

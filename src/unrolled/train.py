@@ -29,7 +29,7 @@ from torch import nn
 
 from unrolled import doctor, gate, handover, provenance, runs, targets
 from unrolled.batching import Encoded, following, loader
-from unrolled.cards import AXES
+from unrolled.cards import AXES, read_yaml
 from unrolled.checkpoints import Checkpoints, Files, tidy
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
@@ -271,7 +271,7 @@ def _check_cards(overrides: list[str]) -> None:
     named = [o.partition("=")[2] for o in overrides if o.startswith(("--config-dir=", "-cd="))]
     folder = Path((after + named or ["config"])[-1])
     for card in (card for axis in AXES for card in (folder / axis).glob("*.yaml")):
-        targets.check_text(card)
+        targets.check_card(card, read_yaml(card))
 
 
 def run(overrides: list[str]) -> None:
