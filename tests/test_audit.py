@@ -302,7 +302,7 @@ def test_the_gate_names_the_pairs_of_a_broken_promise(clean):
     certificate, _ = audit.certify(rows, TERMS)
     with pytest.raises(
         UnrolledError,
-        match=r"(?s)less than 30 % .* 2 sequences .* in 1 pairs.*s000 \(fold 0\) and s001 \(fold 1\): 60\.0 %",
+        match=r"(?s)less than 30 % .* 2 sequences .* \(1 in all\):\n  s000 \(fold 0\) and s001 \(fold 1\): 60\.0 %\n",
     ):
         gate.check(certificate | {"group": "homology"})
 
@@ -313,13 +313,16 @@ def test_the_gate_counts_all_that_it_does_not_name(clean, monkeypatch):
     same = clean.assign(sequence=clean["sequence"].iloc[0])
     certificate, _ = audit.certify(same, TERMS)
     assert len(certificate["offenders"]) == 3
-    with pytest.raises(UnrolledError, match=r"but 40 sequences reach it with one in another fold, in 600 pairs"):
+    told = r"(?s)but 40 sequences reach it with one in another fold; .*\(600 in all\):.*\n  \.\.\. and 59[78] more\n"
+    with pytest.raises(UnrolledError, match=told):
         gate.check(certificate | {"group": "homology"})
     card, split = {"alphabet": "protein"}, {"group": "column", "column": "patient"}
     rows = clean.assign(group=[f"p{i % 10}" for i in range(40)])
     certificate, _ = inputs.of(card).certify(rows, card, split)
     assert (certificate["groups_divided"], len(certificate["groups_in_several_folds"])) == (10, 3)
     assert "10 groups (patient) are in more than one fold" in certificate["statement"]
+    with pytest.raises(UnrolledError, match=r"(?s)in several folds \(10 in all\):.*\n  \.\.\. and 7 more\nThe folds"):
+        gate.check(certificate | {"group": "column"})
 
 
 @pytest.mark.slow

@@ -169,17 +169,33 @@ def test_labels_at_a_path_of_their_own(file):
 
 
 @pytest.mark.parametrize(
-    ("header", "column"), [("", "patient"), (" patient=p1", "patient"), (" patient=p1", ""), ("", "")]
+    ("header", "column", "value", "found"),
+    [
+        ("", "patient", "p2", "p2"),
+        (" patient=p1", "other", "p2", "p1"),
+        (" patient=p1", "patient", "", "p1"),
+        (" patient=", "patient", "p2", "p2"),
+        (" patient=p1", "patient", "p1", "p1"),
+        (" patient=", "other", "p2", ""),
+        ("", "patient", "", ""),
+        ("", "other", "p2", "x.fasta:1: there is no `patient`"),
+        (" patient=p1", "patient", "p2", "x.fasta:1: patient is 'p1', but 'p2' in labels.tsv"),
+    ],
 )
-def test_kept_columns_of_fasta_are_in_the_table_of_labels_or_else_in_the_headers(file, header, column):
-    table = f"entry\tplace\t{column or 'other'}\na\tX\tp2\n"
-    files = [file("x.fasta", f">a{header}\nMK\n"), file("labels.tsv", table)]
+def test_kept_columns_of_fasta_are_in_the_headers_or_in_the_table_of_labels(file, header, column, value, found):
+    files = [file("x.fasta", f">a{header}\nMK\n"), file("labels.tsv", f"entry\tplace\t{column}\na\tX\t{value}\n")]
     card = LABELLED | {"header": {"separator": " "}, "keep": ["patient"]}
-    if header or column:
-        assert read(card, "demo", files)[0]["patient"].tolist() == ["p2" if column else "p1"]
+    if ":" in found:
+        assert found in refusal(card, *files)
     else:
-        said = refusal(card, *files)
-        assert "x.fasta:1: the header has no field `patient=`, and labels.tsv no column `patient`" in said
+        assert read(card, "demo", files)[0]["patient"].tolist() == [found]
+
+
+def test_a_kept_column_that_a_file_of_series_lacks_is_refused(file):
+    path = file("x.csv", "time,HR\n0,80\n")
+    card = {"task": "multiclass", "alphabet": "numeric", "format": "long", "variables": ["HR"], "keep": ["patient"]}
+    card |= {"columns": {"time": "time"}, "time": {"unit": "h"}, "files": [{"name": "x.csv"}]}
+    assert "x.csv:2: there is no `patient`" in refusal(card, path)
 
 
 LETTERS = {key: value for key, value in LABELLED.items() if key != "labels"} | {

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unrolled import pairwise
+from unrolled import identity, pairwise
 from unrolled.definitions import DEFINITIONS, check_threshold, definition
 from unrolled.errors import UnrolledError
 from unrolled.identity import identities, reverse_complement
@@ -210,6 +210,17 @@ def test_threads_and_the_order_of_pairs_change_nothing(queries, targets):
     alone = identities(queries, targets, pairs, DEFINITIONS["needle"])
     assert np.array_equal(alone, identities(queries, targets, pairs, DEFINITIONS["needle"], threads=3))
     assert np.array_equal(alone[::-1], identities(queries, targets, pairs[::-1], DEFINITIONS["needle"]))
+
+
+@pytest.mark.parametrize("both_strands", [False, True])
+def test_copies_are_not_aligned(monkeypatch, both_strands):
+    met = []
+    monkeypatch.setattr(identity, "align", lambda pairs, *rest: met.extend(pairs) or pairwise.align(pairs, *rest))
+    pairs, options = np.array([(0, 0), (0, 1), (1, 1)]), {"both_strands": both_strands}
+    dna = identities(["ACGGTN", "TTTTTA"], ["ACGGTN", "ACGGTA"], pairs, DEFINITIONS["needle-nt"], **options)
+    assert len(met) == (4 if both_strands else 2)
+    assert dna[0] == 1
+    assert identities(["MXX"], ["MXX"], np.array([(0, 0)]), DEFINITIONS["needle"]).tolist() == [1]
 
 
 def test_progress_ends_with_every_pair():

@@ -96,6 +96,17 @@ def test_what_never_varies_explains_nothing_whatever_is_lost_by_rounding(value: 
     assert (found["pearson"][0], found["spearman"][0]) == (0, 0)
 
 
+def test_answers_that_differ_by_rounding_alone_have_no_correlation():
+    truth = 1000 + 10 * np.random.default_rng(0).normal(size=50)
+    near = np.float32(0.1), np.nextafter(np.float32(0.1), np.float32(1))
+    said = np.where(truth > 1000, *near[::-1]).astype(np.float64) * 10 + 1000
+    assert len(set(said)) == 2
+    found = measure(NumberScores("regression", said, truth), np.ones((1, 50)))
+    assert (found["pearson"][0], found["spearman"][0]) == (0, 0)
+    found = measure(NumberScores("regression", 1000 + 1e-5 * (truth - 1000), truth), np.ones((1, 50)))
+    assert (found["pearson"][0], found["spearman"][0]) == pytest.approx((1, 1))
+
+
 def test_no_weight_gives_no_number():
     scores = NumberScores("regression", np.arange(3.0), np.arange(3.0))
     assert all(np.isnan(value[0]) for value in measure(scores, np.zeros((1, 3))).values())

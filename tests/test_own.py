@@ -369,7 +369,7 @@ def test_relatives_that_the_neighbours_missed_are_named_and_the_status_is_1(tmp_
     assert certificate["above_threshold"] == 2 * divided > 0
     worst = certificate["offenders"][0]
     assert f"{worst['id']} (fold {worst['fold']}) and {worst['nearest']} (fold" in result.stderr
-    assert f"... and {divided - 5} more: {tmp_path / 'out/certificate.json'}" in result.stderr
+    assert f"... and {certificate['pairs_above'] - 5} more: {tmp_path / 'out/certificate.json'}" in result.stderr
 
 
 def test_disjoint_refuses_fewer_sequences_than_folds():

@@ -73,13 +73,34 @@ def test_headline_is_the_split_of_lowest_identity(demo: Tables) -> None:
     assert changed.headline == "b"
 
 
-def test_headline_is_what_leaks_least_at_the_lowest_identity_that_was_audited(demo: Tables) -> None:
-    shares = {"random": (0.3, 0.7), "cluster30": (0.3, 0.3), "homology30": (0.3, 0.0), "homology80": (0.8, 0.0)}
-    audited = {split: {"threshold": at, "share_above": share} for split, (at, share) in shares.items()}
+@pytest.mark.parametrize(
+    ("splits", "headline"),
+    [
+        (("random", "cluster30", "homology30", "homology80"), "homology30"),
+        (("random", "homology80", "cluster30"), "cluster30"),
+        (("published", "homology40"), "homology40"),
+    ],
+)
+def test_headline_is_what_leaks_least_at_the_lowest_identity_that_was_audited(
+    demo: Tables, splits: tuple[str, ...], headline: str
+) -> None:
+    """Each split: identity of its audit, share above that, and above 30 %."""
+    found = {"random": (0.3, 0.7, 0.7), "cluster30": (0.3, 0.3, 0.3), "homology30": (0.3, 0.0, 0.0)}
+    found |= {"homology80": (0.8, 0.0, 0.6), "published": (0.3, 0.5, 0.5), "homology40": (0.4, 0.0, 0.2)}
+    certificates = {split: dict(zip(("threshold", "share_above"), found[split], strict=False)) for split in splits}
+    rows = [(split, band, n) for split in splits for band, n in (("50-60", found[split][2]), ("20-30", 0.5))]
+    bands = pd.DataFrame(rows, columns=["split", "band", "sequences"])
+    changed = {"splits": splits, "folds": {"random": {"group": "sequence"}}, "certificates": certificates}
+    made = Tables(**vars(demo) | changed | {"frames": demo.frames | {"bands": bands}})
+    assert made.headline == headline
+
+
+def test_without_bands_headline_is_what_its_certificate_says_leaks_least(demo: Tables) -> None:
+    shares = {"random": 0.0, "cluster30": 0.3, "homology30": 0.1}
+    audited = {split: {"threshold": 0.3, "share_above": share} for split, share in shares.items()}
     changed = {"splits": tuple(shares), "folds": {"random": {"group": "sequence"}}, "certificates": audited}
-    assert Tables(**vars(demo) | changed).headline == "homology30"
-    changed["splits"] = ("random", "homology80", "cluster30")
-    assert Tables(**vars(demo) | changed).headline == "cluster30"
+    made = Tables(**vars(demo) | changed | {"frames": demo.frames | {"bands": demo.frames["bands"][:0]}})
+    assert made.headline == "homology30"
 
 
 def test_names_that_look_like_missing_values_stay_names(tmp_path: Path) -> None:
@@ -139,6 +160,10 @@ def test_difference_turns_round() -> None:
 )
 def test_label(name: str, written: str) -> None:
     assert wording.label(name) == written
+
+
+def test_some_sequences_are_never_none() -> None:
+    assert [wording.size(n) for n in (0, 0.2, 0.6, 1234)] == ["0", "< 1", "1", "1,234"]
 
 
 def test_short_keeps_both_ends() -> None:

@@ -153,6 +153,8 @@ def test_the_best_baseline_is_compared() -> None:
     assert "which is not clear of 0" in notes(tables(means, {("lstm", "kmer"): (0.2, -0.1, 0.3)}))
     behind = "No neural model is ahead of the best baseline, kmer (0.50): lstm is 0.10 worse (interval 0.05 to 0.20)."
     assert behind in notes(tables({"lstm": 0.4, "kmer": 0.5}, {("lstm", "kmer"): (-0.1, -0.2, -0.05)}))
+    equal = notes(tables({"lstm": 1.0, "kmer": 1.0}, {("lstm", "kmer"): (0.0, 0.0, 0.0)}))
+    assert "the best baseline, kmer (1.00): lstm reaches the same (interval 0.00 to 0.00)." in equal
     losses = tables({"lstm": 0.6, "kmer": 0.5}, {("lstm", "kmer"): (0.1, 0.05, 0.2)}, metric="log_loss")
     assert behind in notes(losses)
     assert "Only baselines were run" in notes(tables({"kmer": 0.5}))
@@ -170,6 +172,8 @@ def test_what_random_hides_is_the_mean_over_neural_models() -> None:
     assert unclear in notes(tables(means, gains=gains))
     gains = {"lstm": (-0.02, -0.03, -0.01), "gru": (-0.02, -0.03, -0.01)}
     assert "is not clear: scores are 0.02 worse on average" in notes(tables(means, gains=gains))
+    gains = {"lstm": (0.0, 0.0, 0.0), "gru": (0.0, 0.0, 0.0)}
+    assert "is not clear: scores are as good on average as under cluster30" in notes(tables(means, gains=gains))
     gains = {"lstm": (0.02, MISSING, MISSING), "gru": (0.04, MISSING, MISSING)}
     unknown = "Under the random split scores are 0.03 better on average than under cluster30; without intervals"
     assert unknown in notes(tables(means, gains=gains))

@@ -20,13 +20,18 @@ def lacks_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
 
 
-def refuse(what: str, offenders: Iterable[str], remedy: str) -> None:
-    """Raise UnrolledError that counts the offenders and shows the first five; do nothing if there is none."""
+def refuse(what: str, offenders: Iterable[str], remedy: str, total: int | None = None) -> None:
+    """Raise UnrolledError that counts the offenders and shows the first five; do nothing if there is none.
+
+    `total`: how many there are, where `offenders` are only some of them.
+    """
     found = list(offenders)
     if found:
-        raise UnrolledError("\n  ".join([f"{what} ({len(found)} in all):", *some(found)]) + f"\n{remedy}")
+        n = total or len(found)
+        raise UnrolledError("\n  ".join([f"{what} ({n} in all):", *some(found, n)]) + f"\n{remedy}")
 
 
-def some(found: Sequence[str], all_in: str = "") -> list[str]:
+def some(found: Sequence[str], total: int, where: str = "") -> list[str]:
     """The first five, and how many more there are, if any, and where."""
-    return [*found[:5], *([f"... and {len(found) - 5} more{all_in}"] if len(found) > 5 else [])]
+    shown = found[:5]
+    return [*shown, *([f"... and {total - len(shown)} more{where}"] if total > len(shown) else [])]

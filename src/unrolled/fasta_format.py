@@ -72,7 +72,7 @@ def _fasta_record(card: Card, path: Path, block: Block) -> Record:
         id=name,
         sequence=sequence,
         target=target,
-        keep=tuple(found.get(column, "") for column in keep),
+        keep=tuple(found.get(column) for column in keep),
         where=f"{path}:{line}",
         fault=absent[0] if absent else _bad_letter(card, path, name, sequence, body),
     )

@@ -113,7 +113,11 @@ def _parsed(card: Card, files: Sequence[Path], excluded: Excluded) -> pd.DataFra
     rows = pd.DataFrame(values, columns=columns, dtype="str")
     rows.insert(1, "sequence", pd.Series([r.sequence for r in records], dtype=_kept_as(records)))
     rows = _unique(rows, card, excluded)
-    return rows if labels is None else _labelled(rows, card, labels, files, excluded)
+    rows = rows if labels is None else _labelled(rows, card, labels, files, excluded)
+    lost = [(name, at) for name in card.get("keep", []) for at in rows.loc[rows[name].isna(), "where"]]
+    remedy = "Take them out of `keep`, or add them there or to the table of labels."
+    refuse("kept columns that are nowhere", (f"{at}: there is no `{name}`" for name, at in lost), remedy)
+    return rows
 
 
 def _set_aside(records: Sequence[Record]) -> pd.DataFrame:
@@ -203,18 +207,27 @@ def _labelled(rows: pd.DataFrame, card: Card, path: Path, files: Sequence[Path],
     labels = _letters(card, path, files) if in_fasta(card) else _label_rows(card, path)
     labels = _unique(labels, card, excluded)
     _without(labels, ~labels["id"].isin(rows["id"]), "label without a sequence", excluded)
-    known, keep = labels.set_index("id"), card.get("keep", [])
-    for name in ("target", *keep):
+    known = labels.set_index("id")
+    rows["target"] = rows["id"].map(known["target"]).fillna("")
+    for name in card.get("keep", []):
         if name in known:
-            rows[name] = rows["id"].map(known[name]).fillna("")
-    if card["format"] == "fasta":
-        lost = [(name, at) for name in keep if name not in known for at in rows.loc[rows[name] == "", "where"]]
-        refuse(
-            "kept columns that are nowhere",
-            (f"{at}: the header has no field `{name}=`, and {path.name} no column `{name}`" for name, at in lost),
-            "Take them out of `keep`, or add them to the file.",
-        )
+            rows[name] = _kept(rows, name, known[name], path)
     return rows
+
+
+def _kept(rows: pd.DataFrame, name: str, by_id: pd.Series, path: Path) -> pd.Series:
+    """A kept column, from where the sequences are or, where that says nothing, from the table of labels.
+
+    Raises UnrolledError where the two differ.
+    """
+    own, told = rows[name].fillna(""), rows["id"].map(by_id).fillna("")
+    odd = rows.assign(own=own, told=told)[(own != "") & (told != "") & (own != told)]
+    refuse(
+        "kept columns that are told twice",
+        (f"{at}: {name} is {a!r}, but {b!r} in {path.name}" for at, a, b in odd[["where", "own", "told"]].values),
+        "Correct one of them, or give the column another name there.",
+    )
+    return own.where(own != "", told)
 
 
 def _label_rows(card: Card, path: Path) -> pd.DataFrame:

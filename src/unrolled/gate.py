@@ -49,21 +49,28 @@ def check(certificate: dict[str, Any]) -> None:
     """
     group = certificate.get("group")
     if group == "column":
-        remedy = "The folds were changed, or are another table's: make them again with `unrolled folds`."
-        refuse("groups that are in several folds", certificate["groups_in_several_folds"], remedy)
+        refuse(
+            "groups that are in several folds",
+            certificate["groups_in_several_folds"],
+            "The folds were changed, or are another table's: make them again with `unrolled folds`.",
+            certificate["groups_divided"],
+        )
     if group != "homology":
         return
+    shown = certificate.get("shown", {})
     refuse(
         f"the split promises less than {100 * certificate['threshold']:g} % identity ({certificate['definition']}) "
-        f"between folds, but {certificate['above_threshold']:,} sequences reach it with one in another fold, in "
-        f"{certificate['pairs_above']:,} pairs; of each the nearest, the worst first",
+        f"between folds, but {certificate['above_threshold']:,} sequences reach it with one in another fold; the "
+        "pairs, the worst first",
         offenders(certificate),
         "Raise the card's `minutes`, so that every pair is compared when the folds are made.",
+        certificate["pairs_above"],
     )
     refuse(
         "sequences that differ, but that models would see as the same as one in another fold",
-        certificate.get("shown", {}).get("ids", []),
+        shown.get("ids", []),
         "Raise the data card's `max_length`, or put what models are to see, as the first 70 residues, in the table.",
+        shown.get("same"),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from unrolled.results import Tables
-from unrolled.wording import label, number
+from unrolled.wording import label, number, size
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,10 @@ def _by_part(tables: Tables, table: str, title: str, *names: str) -> Grid:
     frame = tables.frames[table]
     metrics = list(dict.fromkeys(frame["metric"]))
     rows = []
-    for place, own in frame.groupby(["split", "model", *names, "sequences"], sort=False):
+    for (*place, n), own in frame.groupby(["split", "model", *names, "sequences"], sort=False):
         scores = own.set_index("metric").to_dict("index")
-        rows.append([*(_cell(one, 0) for one in place), *(_score(scores[metric]) for metric in metrics)])
+        begin = [*(_cell(one, 0) for one in place), Cell(size(n), n)]
+        rows.append([*begin, *(_score(scores[metric]) for metric in metrics)])
     head = ["split", "model", *names, "sequences a run", *map(label, metrics)]
     return Grid(f"{title}: means over runs, 95\u00a0% intervals below", head, rows)
 

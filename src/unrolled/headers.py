@@ -65,11 +65,11 @@ def accession(name: str) -> str | None:
 def fields(header: str, separator: str = "|") -> dict[str, str]:
     """The `name=value` fields of a header: a value ends at the separator or, where that is a blank, at the next name.
 
-    >>> fields("P1|label=Cell wall|x"), fields("P1 label=Cell wall OX=2", " ")
-    ({'label': 'Cell wall'}, {'label': 'Cell wall', 'OX': '2'})
+    >>> fields("P1|label=Cell wall|x"), fields("P1 label=Cell wall OX=2", " "), fields("P1\\tlabel=ER\\tx", "\\t")
+    ({'label': 'Cell wall'}, {'label': 'Cell wall', 'OX': '2'}, {'label': 'ER'})
     """
     parts = (part.split("=", 1) for part in header.split(separator) if "=" in part)
-    pairs = parts if separator.strip() else WORDS.findall(header)
+    pairs = parts if separator.strip(" ") else WORDS.findall(header)
     return {key.strip(): value.strip() for key, value in pairs}
 
 

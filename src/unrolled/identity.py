@@ -3,6 +3,7 @@
 EMBOSS needle: Rice 2000, doi:10.1016/S0168-9525(00)02024-2.
 """
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -62,13 +63,13 @@ def identities(
         nonlocal done
         for start in blocks:
             rows = pairs[start : start + BLOCK].tolist()
-            ordered = list(_ordered(rows, queries, targets, first, second))
-            values = _block(ordered, definition)
-            if both_strands:
-                turned = [(reverse_complement(a), b) for a, b in ordered]
-                values = np.maximum(values, _block(turned, definition))
-            values[[_copies(queries[q], targets[t], both_strands) for q, t in rows]] = 1.0
-            found[start : start + BLOCK] = values
+            differ = np.array([not _copies(queries[q], targets[t], both_strands) for q, t in rows])
+            ordered = list(_ordered(itertools.compress(rows, differ), queries, targets, first, second))
+            values = found[start : start + BLOCK]  # a view
+            values[~differ] = 1.0
+            strands = [ordered, [(reverse_complement(a), b) for a, b in ordered]] if both_strands else [ordered]
+            if ordered:
+                values[differ] = np.maximum.reduce([_block(strand, definition) for strand in strands])
             if progress:
                 with lock:
                     done += len(rows)
@@ -131,7 +132,7 @@ def _spelled(queries: Sequence[str], targets: Sequence[str], definition: Definit
 
 
 def _ordered(
-    rows: list[list[int]], queries: Sequence[str], targets: Sequence[str], first: Spelling, second: Spelling
+    rows: Iterable[list[int]], queries: Sequence[str], targets: Sequence[str], first: Spelling, second: Spelling
 ) -> Iterator[tuple[str, str]]:
     for q, t in rows:
         if queries[q] <= targets[t]:

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from unrolled.looks import MUTED
 from unrolled.panels import models_legend, panels
 from unrolled.results import Tables
-from unrolled.wording import label, number, short
+from unrolled.wording import label, short, size
 
 
 def bands(tables: Tables) -> Figure | None:
@@ -27,9 +27,9 @@ def bands(tables: Tables) -> Figure | None:
             axes.plot(x, one["mean"], **look.points | {"ms": 4})
         n = own.groupby("band")["sequences"].mean().reindex(names).fillna(0)
         axes.set_xticks(range(len(names)), [name.replace(">=", "≥\u00a0").replace("<", "<\u00a0") for name in names])
-        for place, size in enumerate(n):
+        for place, sequences in enumerate(n):
             axes.annotate(
-                number(size, 0),
+                size(sequences),
                 (place, 1),
                 xycoords=axes.get_xaxis_transform(),
                 ha="center",

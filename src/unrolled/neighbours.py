@@ -11,7 +11,6 @@ list is made again, longer.
 """
 
 import bisect
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -138,8 +137,8 @@ def _copies(sequences: Sequence[str], plain: set[str], both_strands: bool) -> ND
     """
     rows = (row for row, sequence in enumerate(sequences) if not plain.issuperset(sequence))
     groups = copies(sequences, rows, both_strands=both_strands)
-    found = [pair for group in groups for pair in itertools.combinations(group, 2)]
-    return np.array(found, dtype=np.int64).reshape(-1, 2)
+    pairs = [np.array(group)[np.column_stack(np.triu_indices(len(group), 1))] for group in groups]
+    return np.concatenate([np.zeros((0, 2), dtype=np.int64), *pairs])
 
 
 class Aligned(NamedTuple):

@@ -6,6 +6,8 @@ import numpy as np
 
 from unrolled.weighted import TINY, Array, average, correlation, ratio
 
+ROUNDING = 1e-7  # of the truth's range: answers that differ by less are one, as networks compute in 32 bits
+
 
 @dataclass(frozen=True)
 class NumberScores:
@@ -43,12 +45,18 @@ def r2(scores: NumberScores, W: Array) -> Array:
 def pearson(scores: NumberScores, W: Array) -> Array:
     """Pearson's correlation; 0 for a constant answer, NaN for a constant truth."""
     shape = W.shape
-    return _pearson(np.broadcast_to(scores.predicted, shape), np.broadcast_to(scores.truth, shape), W)
+    return _pearson(np.broadcast_to(_said(scores), shape), np.broadcast_to(scores.truth, shape), W)
 
 
 def spearman(scores: NumberScores, W: Array) -> Array:
     """Spearman's correlation: Pearson's of the mid-ranks, in which a weight of 2 is two sequences."""
-    return _pearson(_ranks(scores.predicted, W), _ranks(scores.truth, W), W)
+    return _pearson(_ranks(_said(scores), W), _ranks(scores.truth, W), W)
+
+
+def _said(scores: NumberScores) -> Array:
+    """The answers (N,), all the same where they differ by rounding alone: noise has no correlation."""
+    said = scores.predicted
+    return said if np.ptp(said) > ROUNDING * np.ptp(scores.truth) else np.full(said.shape, said[0])
 
 
 def _pearson(x: Array, y: Array, W: Array) -> Array:

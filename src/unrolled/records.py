@@ -10,6 +10,7 @@ Card = dict[str, Any]
 class Record(NamedTuple):
     """One sequence as a format's function yields it.
 
+    `keep` are the kept columns, None where the record has no such field.
     `fault` says why it cannot be read, which is an error; `left_out` why it is no part of the table, which is
     listed, as is each annotation in `unused`, of which nothing became part of the target.
     """
@@ -17,7 +18,7 @@ class Record(NamedTuple):
     id: str
     sequence: Any  # letters, or a `Series`
     target: str
-    keep: tuple[str, ...]
+    keep: tuple[str | None, ...]
     where: str
     fault: str = ""
     left_out: str = ""

@@ -27,7 +27,7 @@ SECONDS = {"h": 3600, "min": 60, "s": 1}  # in units in which a time may be a cl
 
 
 def _record(card: Card, name: str, where: str, fields: dict[str, str], found: Series) -> Record:
-    kept = tuple(fields.get(column, "") for column in card.get("keep", []))
+    kept = tuple(fields.get(column) for column in card.get("keep", []))
     return Record(name, found, fields.get("target", ""), kept, where)
 
 

@@ -162,7 +162,7 @@ def split(fasta: Path, labels: Path | None, minutes: float, out: Path, **asked: 
         click.echo(certificate["statement"])
     finally:
         own.write(out, made, certificate)
-    for line in some(gate.offenders(certificate), f": {out / 'certificate.json'}"):
+    for line in some(gate.offenders(certificate), certificate["pairs_above"], f": {out / 'certificate.json'}"):
         say(line)
     say(f"{certificate['split']['kept']:,} sequences in {request.folds} folds, {len(made.removed):,} removed: {out}")
     click.get_current_context().exit(1 if certificate["above_threshold"] else 0)

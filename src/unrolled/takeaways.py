@@ -63,7 +63,7 @@ def _near_and_far(tables: Tables) -> str:
             (far, low), *_, (near, high) = means.items()
             found.append((abs(high - low), split, ranked[0], far, low, near, high))
     if not found:
-        return f"No split has {ENOUGH} test sequences a run at each of two distances from training."
+        return f"No split has {ENOUGH} test sequences a run, and an interval, at each of two distances from training."
     _, split, model, far, low, near, high = max(found)
     ends = (
         f"{number(low, 2)} on test sequences found {_apart(far)} identical to training",

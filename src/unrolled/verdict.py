@@ -71,7 +71,8 @@ def _versus_baseline(tables: Tables, ranking: pd.DataFrame) -> str:
     score = number(ranking["mean"][baselines[0]], 2)
     if value <= 0:
         interval = "" if math.isnan(low) else f" (interval {span(-high, -low)})"
-        behind = f"{neural[0]} is {number(-value, decimals(value))} worse{interval}"
+        worse = f"is {number(-value, decimals(value))} worse" if value else "reaches the same"
+        behind = f"{neural[0]} {worse}{interval}"
         return f"No neural model is ahead of the best baseline, {baselines[0]} ({score}): {behind}."
     doubt = "" if math.isnan(low) or low > 0 else ", which is not clear of 0"
     gap = number(value, decimals(value))
@@ -97,8 +98,9 @@ def _flattery(tables: Tables) -> str:
     mean, clear = sum(gain[0] for gain in gains) / len(gains), sum(gain[1] > 0 for gain in gains)
     kind = "neural model" if tables.neural else "model"
     whom = f"{clear} of {len(gains)} {kind}s" if len(gains) > 1 else f"the {kind}"
-    amount = f"{number(abs(mean), decimals(mean))} {'better' if mean > 0 else 'worse'}"
-    by = f"{amount}{' on average' if len(gains) > 1 else ''} than under {tables.headline}"
+    amount = f"{number(abs(mean), decimals(mean))} {'better' if mean > 0 else 'worse'}" if mean else "as good"
+    than = "than" if mean else "as"
+    by = f"{amount}{' on average' if len(gains) > 1 else ''} {than} under {tables.headline}"
     scores = f"under the {tables.random} split scores are {by}"
     if all(math.isnan(gain[1]) for gain in gains):
         return f"{scores[0].upper()}{scores[1:]}; without intervals that may be chance."

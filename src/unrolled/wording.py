@@ -17,6 +17,11 @@ def number(value: float, digits: int = 3) -> str:
     return f"{rounded:,.{digits}f}".replace("-", "−")
 
 
+def size(n: float) -> str:
+    """How many sequences a run, on average: some are never none."""
+    return "< 1" if 0 < n < 0.5 else number(n, 0)
+
+
 def percent(share: float) -> str:
     """A share as a percentage, with a decimal if it is small."""
     return f"{100 * share:.{1 if 0 < share < 0.1 else 0}f}\u00a0%"
