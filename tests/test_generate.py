@@ -67,7 +67,7 @@ def test_draws_follow_the_distribution_and_the_wish():
     assert shares(Wish(), may_end=False) == pytest.approx([0, 0.25, 0.75, 0], abs=0.01)
     assert shares(Wish(top_k=1)) == [0, 0, 1, 0]
     assert shares(Wish(temperature=0.5)) == pytest.approx([1 / 41, 4 / 41, 36 / 41, 0], abs=0.01)
-    assert shares(Wish(temperature=1e-3)) == [0, 0, 1, 0]
+    assert shares(Wish(temperature=1e-3)) == shares(Wish(temperature=1e-300)) == [0, 0, 1, 0]
 
 
 def test_sequences_begin_with_the_prefix_end_somewhere_and_come_again_from_their_seed():
@@ -142,6 +142,11 @@ def test_the_header_of_a_generated_sequence_names_the_training_sequence_most_lik
     assert read_fasta(tmp_path / "new.fasta")["id"].tolist() == ["generated1", "generated2"]
 
 
+def test_a_prefix_that_leaves_nothing_to_draw_is_refused(run, tmp_path):
+    with pytest.raises(UnrolledError, match=r"the prefix has 3 symbols, so none would be drawn: raise `--longest`"):
+        generate(run, Wish(n=2, prefix="MKV", longest=3), tmp_path / "new.fasta", say=print)
+
+
 def test_without_mmseqs_nothing_is_drawn(run, tmp_path, monkeypatch):
     def missing():
         raise UnrolledError("MMseqs2 was not found")
@@ -161,6 +166,16 @@ def test_a_nucleotide_sequence_is_as_novel_as_the_nearer_of_the_strands_that_its
     assert near.identity.tolist() == [1]
     near = nearest([turned, known[2]], known, {"alphabet": "dna", "strands": 1})
     assert near.rows.tolist() == [-1, 2]
+
+
+def test_a_part_of_a_training_sequence_counts_by_its_length():
+    rng = np.random.default_rng(0)
+    known = ["".join(rng.choice(list("ACGU"), 300)) for _ in range(3)]
+    new = [known[1][:90] + "".join(rng.choice(list("ACGU"), 60)), known[2][40:240]]
+    near = nearest(new, known, {"alphabet": "rna"})
+    assert near.rows.tolist() == [1, 2]
+    assert 0.6 <= near.identity[0] < 0.7
+    assert near.identity[1] == 1
 
 
 def test_only_a_generation_task_generates(tmp_path):

@@ -175,18 +175,21 @@ def test_scaling_makes_mean_0_variance_1_and_mean_gap_1_of_what_was_measured():
 
 def test_what_training_never_measured_or_never_saw_vary_is_finite():
     scale = Scaling.of([one([0, 1], [[80, NAN], [80, NAN]]), one([0], [[80, NAN]])])
-    assert scale.deviation.tolist() == [1, 1]
+    assert scale.deviation.tolist() == [0, 0]
+    assert scale.count.tolist() == [3, 0]
     assert scale.mean.tolist() == [80, 0]
-    steps = scale.encode(one([0, 2], [[80, 4.4], [NAN, NAN]]))
+    steps = scale.encode(one([0, 2], [[81, 4.4], [NAN, NAN]]))
     assert np.isfinite(steps).all()
-    assert steps[:, :4].tolist() == [[0, pytest.approx(4.4), 1, 1], [0, pytest.approx(4.4), 0, 0]]
+    assert steps.tolist() == scale.encode(one([0, 2], [[80, NAN], [NAN, NAN]])).tolist()
+    assert steps[:, :4].tolist() == [[0, 0, 1, 0], [0, 0, 0, 0]]
+    assert Scaling.recall(scale.facts).encode(one([0], [[81, 4.4]])).tolist() == [[0, 0, 1, 0, 0, 0]]
 
 
 def test_what_never_varies_never_varies_whatever_is_lost_by_rounding():
     scale = Scaling.of([one([0, 1, 2], [[0.1, NAN], [0.1, 0.3], [0.1, 0.3]])])
     assert scale.mean.tolist() == [0.1, 0.3]
-    assert scale.deviation.tolist() == [1, 1]
-    assert scale.encode(one([0], [[0.11, 0.3]]))[0, :2].tolist() == pytest.approx([0.01, 0])
+    assert scale.deviation.tolist() == [0, 0]
+    assert scale.encode(one([0], [[0.11, 0.3]]))[0, :2].tolist() == [0, 0]
 
 
 def test_errors_of_writing_down_are_cut_where_networks_read():

@@ -216,6 +216,27 @@ def test_readings_unlike_those_of_training_are_told(run, tmp_path):
     assert len(said) == 3
 
 
+def test_variables_of_which_training_taught_nothing_are_told(tmp_path):
+    card = {"alphabet": "numeric", "variables": ["HR", "same", "never"], "format": "long"}
+    card |= {"columns": {"time": "time"}, "time": {"unit": "h"}}
+    taught = np.array([[80, 0.1, np.nan], [90, 0.1, np.nan], [100, 0.1, np.nan]])
+    scaling = Scaling.of([Series(("HR", "same", "never"), np.arange(3.0), taught)])
+
+    def warnings(text):
+        (tmp_path / "new.csv").write_text(text)
+        asked = questions.of(tmp_path / "new.csv", card, scaling, ["1", "2"])
+        shares = [row["far"] for chunk in asked.chunks() for row in asked.likeness(chunk, None, 1)]
+        return shares, list(asked.warnings())
+
+    assert warnings("time,HR,same,never\n0,85,0.1,\n1,95,0.1,\n") == (["0.000"], [])
+    shares, told = warnings("time,HR,same,never\n0,85,0.2,7\n1,95,0.2,\n")
+    assert shares == ["0.000"]
+    assert told == [
+        "same was always 0.1 in training: that it is 0.2 on average tells it nothing",
+        "never was never measured in training: its 1 readings are not looked at",
+    ]
+
+
 def test_a_file_without_the_column_of_the_target_is_not_read_one_column_off(tmp_path):
     card = {"alphabet": "numeric", "variables": ["mV"], "format": "wide", "columns": {"target": 1}}
     scaling = Scaling.of([Series(("mV",), np.arange(3.0), np.array([[-1.0], [0.0], [1.0]]))])

@@ -601,7 +601,7 @@ def shipped_cells():
 def test_every_cell_of_every_shipped_matrix_composes_and_instantiates(cell, tmp_path):
     changes = [f"{axis}={getattr(cell, axis)}" for axis in ("data", "split", "model", "fold", "seed")]
     config = config_of(tmp_path, tmp_path, *changes)
-    facts = {name: [0.0] for name in ("mean", "deviation", "gap")} | {"variables": ["x"]}
+    facts = {name: [0.0] for name in ("count", "mean", "deviation", "gap")} | {"variables": ["x"]}
     sizes = inputs.of(config["data"]).recall(facts).sizes
     network = instantiate(config["model"]["network"], **sizes, outputs=7)
     assert sum(p.numel() for p in network.parameters()) > 0

@@ -153,6 +153,17 @@ def definition(name: str | None, alphabet: str, default: Mapping[str, str] = DEF
     return found
 
 
+def of_parts(alphabet: str) -> Definition:
+    """Under which a shared part counts by its length: identical letters of a local alignment over the shorter one.
+
+    Nothing proves a split under it: it has no name that a card could give.
+    """
+    whole = DEFINITIONS[DEFAULT[alphabet]]
+    title = f"{whole.title.partition(' over all columns')[0]} over the letters of the shorter sequence"
+    name = whole.name.replace("local80", "local-shorter")
+    return replace(whole, name=name, title=title, denominator="shorter", coverage=0)
+
+
 def strands(data: Mapping[str, Any]) -> int:
     """How many strands a data card has its sequences compared on: 0 of proteins, 1 as they are written, 2 both."""
     return 0 if data["alphabet"] == "protein" else int(data.get("strands", 2))

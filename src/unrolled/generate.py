@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unrolled import homology, inputs
 from unrolled.alphabet import Alphabet
-from unrolled.definitions import definition, strands
+from unrolled.definitions import of_parts, strands
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
 from unrolled.identity import identities
@@ -60,16 +60,21 @@ class Near(NamedTuple):
 def generate(run: Path, wish: Wish, out: Path, *, report: Path | None = None, say: Say) -> None:
     """Write a FASTA file of `wish.n` new sequences, and to `report` how they compare with those trained on.
 
-    A header names the training sequence that MMseqs2 finds most like its own, and their identity (0 to 1); it names
-    none where none is found.
+    A header names the training sequence that MMseqs2 finds most like its own, and their identity (0 to 1): of a local
+    alignment, over the shorter of both. It names none where none is found.
 
     Raises:
-        UnrolledError: a run of another task, a prefix that its alphabet does not have, no MMseqs2.
+        UnrolledError: a run of another task, a prefix as long as a sequence may be or that its alphabet does not
+            have, no MMseqs2.
     """
     predictor = Predictor.load(run)
     task = predictor.record["task"]
     if not named(task).causal:
         raise UnrolledError(f"{run} was trained for {task}: only a run of a `generation` task can generate")
+    if len(wish.prefix) >= wish.longest:
+        raise UnrolledError(
+            f"the prefix has {len(wish.prefix)} symbols, so none would be drawn: raise `--longest` ({wish.longest})"
+        )
     alphabet, known = inputs.alphabet(predictor.card), predictor.known
     if known:
         homology.mmseqs()  # whether it is there, before anything is drawn
@@ -133,10 +138,11 @@ def following(network: Network, tokens: Tensor, state: Any) -> tuple[Tensor, Any
 
 def draw(logits: Tensor, unknown: int, wish: Wish, generator: torch.Generator, *, may_end: bool) -> Tensor:
     """A symbol (B,) from each row of logits (B, K), 0 the end."""
-    logits = logits / wish.temperature
+    logits = logits.double()
     logits[:, unknown] = -torch.inf
     if not may_end:
         logits[:, 0] = -torch.inf
+    logits = (logits - logits.max(dim=1, keepdim=True).values) / wish.temperature
     if wish.top_k:
         least = logits.topk(min(wish.top_k, logits.shape[1])).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
@@ -144,7 +150,7 @@ def draw(logits: Tensor, unknown: int, wish: Wish, generator: torch.Generator, *
 
 
 def nearest(new: list[str], known: list[str], card: dict[str, Any]) -> Near:
-    """Of each new sequence the known one most like it; identity is that of the project's default definition.
+    """Of each new sequence the known one most like it; a part that both share counts by its length (`of_parts`).
 
     Of nucleotides it is the higher of both strands', unless the data card says `strands: 1`.
     """
@@ -152,7 +158,7 @@ def nearest(new: list[str], known: list[str], card: dict[str, Any]) -> Near:
     if not known:
         return Near(np.full(len(new), -1), identity)
     rows = homology.best_hits(new, known, strands=strands(card))
-    alike, terms = np.flatnonzero(rows >= 0), definition(None, card["alphabet"])
+    alike, terms = np.flatnonzero(rows >= 0), of_parts(card["alphabet"])
     pairs = np.c_[alike, rows[alike]]
     identity[alike] = identities(new, known, pairs, terms, both_strands=strands(card) == 2)
     return Near(rows, identity)
@@ -174,7 +180,7 @@ def judge(new: list[str], known: list[str], alphabet: Alphabet, near: Near) -> d
         "composition_divergence_bits": divergence(*(_shares(group, alphabet) for group in (new, known))),
         "length": dict(zip(("new", "training"), quantiles, strict=True)),
         "alike": len(alike),
-        "definition": definition(None, alphabet.name).name,
+        "definition": of_parts(alphabet.name).title,
         "median_identity": float(np.median(alike)) if len(alike) else None,
         "max_identity": float(alike.max()) if len(alike) else None,
     }
@@ -203,7 +209,7 @@ def summary(found: dict[str, Any]) -> str:
     alike = f"{found['alike']:,} have a training sequence that MMseqs2 finds alike"
     if found["alike"]:
         median, most = 100 * found["median_identity"], 100 * found["max_identity"]
-        alike += f", {median:.0f} % identical to it in the median and {most:.0f} % at most ({found['definition']})"
+        alike += f", {median:.0f} % identical to it in the median and {most:.0f} % at most\n  ({found['definition']})"
     return "\n  ".join(
         [
             f"{found['n']:,} sequences, {found['distinct']:,} distinct, {found['copies']:,} copies of training",

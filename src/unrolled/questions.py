@@ -1,6 +1,7 @@
 """What `unrolled predict` reads: records of letters from a FASTA file, or series in the format of the data card."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -154,7 +155,7 @@ class Measurements:
         for _, one in chunk:
             measured = np.isfinite(one.values)
             off = np.abs(one.values - self.scaling.mean) > FAR * self.scaling.deviation
-            share = (off & measured).sum() / max(1, measured.sum())
+            share = (off & measured & (self.scaling.deviation > 0)).sum() / max(1, measured.sum())
             found.append({"far": f"{share:.3f}"})
             self.unlike += bool(share > MOST_FAR)
             self.count += measured.sum(axis=0)
@@ -166,12 +167,14 @@ class Measurements:
         if self.unlike:
             which = f"{self.unlike:,} of {self.seen:,} series have more than {MOST_FAR:.0%} of their readings further"
             yield f"{which} than {FAR:g} deviations from the training mean (`far`)"
-        means = self.total / np.maximum(self.count, 1)
-        learned = zip(
-            self.scaling.variables, self.count, means, self.scaling.mean, self.scaling.deviation, strict=True
-        )
-        for name, count, mean, usual, deviation in learned:
-            if count >= ENOUGH and abs(mean - usual) > SHIFTED * deviation:
+        means, known = self.total / np.maximum(self.count, 1), self.scaling
+        learned = zip(known.count, known.mean, known.deviation, strict=True)
+        for name, count, mean, (n, usual, deviation) in zip(known.variables, self.count, means, learned, strict=True):
+            if count and not n:
+                yield f"{name} was never measured in training: its {count:,.0f} readings are not looked at"
+            elif count and not deviation and not math.isclose(mean, usual):
+                yield f"{name} was always {usual:.4g} in training: that it is {mean:.4g} on average tells it nothing"
+            elif count >= ENOUGH and abs(mean - usual) > SHIFTED * deviation:
                 trained = f"{usual:.4g} +- {deviation:.2g}"
                 yield f"{name} is {mean:.4g} on average, but {trained} in training: another unit?"
 

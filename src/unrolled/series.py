@@ -6,10 +6,10 @@ list of `time` and one list a variable, "x:<name>", all of length T, so that any
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -138,20 +138,25 @@ class Scaling:
     A step is [x, m, delta], each d wide: x the last measured value, 0 (the mean) before the first; m the mask, 1
     where it was measured at this very step; delta the time since the last measurement before, or since the first
     step where there was none (Che et al. 2018, doi:10.1038/s41598-018-24271-9). x has mean 0 and variance 1, and
-    delta mean 1, over the training part.
+    delta mean 1, over the training part. What the training part never saw vary no weight has learned: x of a variable
+    that was always the same is 0 for ever, and one that was never measured counts as missing.
     """
 
     variables: tuple[str, ...]
-    mean: Floats  # (d,) of what was measured
-    deviation: Floats  # (d,)
+    count: Floats  # (d,) measurements
+    mean: Floats  # (d,) of them, 0 where there are none
+    deviation: Floats  # (d,) of them, 0 where they never vary
     gap: Floats  # (d,) mean delta
+
+    NUMBERS: ClassVar[tuple[str, ...]] = ("count", "mean", "deviation", "gap")
 
     @classmethod
     def of(cls, found: Sequence[Series]) -> "Scaling":
-        """Fit to the training part; a variable that it never measures, or that never varies, is left as it is."""
+        """Fit to the training part."""
         values = np.concatenate([one.values for one in found])
         measured = np.isfinite(values)
-        n = np.maximum(measured.sum(axis=0), 1)
+        count = measured.sum(axis=0)
+        n = np.maximum(count, 1)
         # From one of the values on: a mean of equal ones may be rounded, and then they would seem to vary.
         first = np.take_along_axis(values, measured.argmax(axis=0)[None], axis=0)[0]
         first = np.where(measured.any(axis=0), first, 0.0)
@@ -159,18 +164,17 @@ class Scaling:
         mean = apart.sum(axis=0) / n
         deviation = np.sqrt((np.where(measured, apart - mean, 0.0) ** 2).sum(axis=0) / n)
         gap = np.concatenate([gaps(one) for one in found]).mean(axis=0)
-        return cls(found[0].variables, first + mean, _or_one(deviation), _or_one(gap))
+        return cls(found[0].variables, count.astype(np.float64), first + mean, deviation, gap)
 
     @classmethod
     def recall(cls, facts: dict[str, Any]) -> "Scaling":
         """From what `facts` gave."""
-        numbers = (np.array(facts[name]) for name in ("mean", "deviation", "gap"))
-        return cls(tuple(facts["variables"]), *numbers)
+        return cls(tuple(facts["variables"]), *(np.array(facts[name]) for name in cls.NUMBERS))
 
     @property
     def facts(self) -> dict[str, Any]:
         """As JSON values, for run.json."""
-        numbers = {name: getattr(self, name).tolist() for name in ("mean", "deviation", "gap")}
+        numbers = {name: getattr(self, name).tolist() for name in self.NUMBERS}
         return {"variables": list(self.variables), **numbers}
 
     @property
@@ -182,10 +186,11 @@ class Scaling:
         """(T, 3 d) of a series. Raises UnrolledError for other variables."""
         if one.variables != self.variables:
             raise UnrolledError(f"the variables are {', '.join(one.variables)}, not {', '.join(self.variables)}")
-        x = (last_measured(one.values, self.mean) - self.mean) / self.deviation
-        x = np.clip(x, -FAR, FAR)
+        one = replace(one, values=np.where(self.count > 0, one.values, np.nan))
+        x = (last_measured(one.values, self.mean) - self.mean) / _or_one(self.deviation)
+        x = np.where(self.deviation > 0, np.clip(x, -FAR, FAR), 0.0)
         m = np.isfinite(one.values)
-        return np.concatenate([x, m, gaps(one) / self.gap], axis=1).astype(np.float32)
+        return np.concatenate([x, m, gaps(one) / _or_one(self.gap)], axis=1).astype(np.float32)
 
 
 def last_measured(values: Floats, before: Floats) -> Floats:
