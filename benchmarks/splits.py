@@ -158,8 +158,8 @@ def nrc() -> list[dict]:
         data.row(CLUSTER, edges, *data.clusters(0.8)),
     ]
     fold, certificate, seconds = data.ours(threshold=0.8)
-    met = certificate["above_threshold"] == 0
     row = data.row("unrolled split, local80-nt", edges, fold, seconds)
+    met = certificate["above_threshold"] == row["% leaking, local80-nt"] == 0
     goal = "0 local80-nt, whatever the class shares"
     return [*rows, row | {"certificate": _said(certificate), "goal": goal, "met": met}]
 

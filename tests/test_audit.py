@@ -279,6 +279,23 @@ def test_only_folds_of_their_own_certificate_are_admitted(tmp_path, clean):
         gate.admit(tmp_path / "certificate.json", tmp_path / "folds.parquet")
 
 
+def test_a_certificate_is_of_sequences_not_of_ids_alone(tmp_path, clean):
+    certificate, near = audit.certify(clean, TERMS)
+    audit.write(tmp_path, certificate, near)
+    gate.admit_sequences(tmp_path / "certificate.json", clean[::-1])
+    gate.admit_sequences(None, clean)
+    other = clean.assign(sequence=[*clean["sequence"][1:], "MKV"])
+    with pytest.raises(UnrolledError, match="is of other sequences than the table's, although"):
+        gate.admit_sequences(tmp_path / "certificate.json", other)
+
+
+def test_only_a_searching_audit_says_that_the_split_may_have_been_made_with_its_search(clean):
+    split = {"group": "homology", "identity": 0.3}
+    certificate, _ = inputs.of({"alphabet": "protein"}).certify(clean, {"alphabet": "protein"}, split)
+    assert "independent" not in certificate["statement"]
+    assert audit.shared_route({"method": "search and sample"}).endswith("the sample alone is independent of it.")
+
+
 def test_no_old_certificate_stands_beside_new_folds(tmp_path, clean, monkeypatch):
     certificate, near = audit.certify(clean, TERMS)
     audit.write(tmp_path, certificate, near)

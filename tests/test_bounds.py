@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from unrolled import bounds, kernel, nearest
 from unrolled.bounds import LANES, cells, doubts
 from unrolled.definitions import DEFINITIONS
+from unrolled.errors import UnrolledError
 from unrolled.identity import identities, reverse_complement
 
 LETTERS = {"protein": "ACDEFGHIKLMNPQRSTVWYXBZU", "dna": "ACGTN"}
@@ -107,6 +108,14 @@ def test_no_step_holds_all_pairs():
         assert sum(map(len, nearest._all(np.arange(n) % 5))) == n * n * 0.8 / 2
     assert len(gained) > 10
     assert max(gained) < n * n / 2 < 16 * n * n * 0.8 / 2
+
+
+def test_more_pairs_in_doubt_than_memory_holds_are_refused_on_the_way(monkeypatch):
+    monkeypatch.setattr(bounds, "memory", lambda: 100 * 1000)
+    family = ["MKWVTFISLLFLFSSAYSRGVFRRDAHK"] * 40  # 780 pairs
+    assert len(doubts(family, DEFINITIONS["local80"], 0.3)) == 780
+    with pytest.raises(UnrolledError, match=r"pairs of 100 sequences may be .* which memory does not hold"):
+        doubts(family[:1] * 100, DEFINITIONS["local80"], 0.3)
 
 
 def test_threads_and_order_change_nothing():

@@ -121,6 +121,15 @@ def test_sequences_shorter_than_a_kmer_have_no_candidates():
     assert proposed(["ACG", "ACC"], nucleotide=True).shape == (0, 2)
 
 
+def test_one_sided_only_those_of_the_last_fold_are_searched_for(monkeypatch):
+    met = []
+    search = candidates.search
+    monkeypatch.setattr(candidates, "search", lambda s, q, t, **o: met.append((q, t)) or search(s, q, t, **o))
+    sequences, folds = [*unrelated(4, length=100), unrelated(4, length=100)[1]], np.array([0, 0, 0, 1, 1])
+    assert likely(sequences, folds, one_sided=True).tolist() == [[1, 4]]
+    assert [(q.tolist(), t.tolist()) for q, t in met] == [([3, 4], [0, 1, 2])]
+
+
 def test_a_search_is_as_sensitive_as_a_budget_allows_and_never_none():
     sequences = ["M" * 1000] * 1000
     assert [affordable(sequences, budget, 1) for budget in (1000, 50, 0)] == [7.5, 6.5, 5.7]

@@ -242,14 +242,16 @@ def test_beyond_the_budget_a_failing_mmseqs_is_an_error_and_leaves_nothing(tmp_p
     for name, value in with_mmseqs(tmp_path, script).items():
         monkeypatch.setenv(name, value)
     path = fasta(tmp_path / "a.fasta", families(10, 3))
-    done = run(path, "--minutes", "0", "--out", tmp_path / "out")
+    done = run(path, "--minutes", "0.0001", "--out", tmp_path / "out")
     assert done.returncode == 2
     assert message in done.stderr
     assert not (tmp_path / "out").exists()
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize(("budget", "audit"), [(0.01, 1200), (1e9, 0)], ids=["for the neighbours", "for the audit"])
+@pytest.mark.parametrize(
+    ("budget", "audit"), [(0.01, 1200), (1e9, 0.06)], ids=["for the neighbours", "for the audit"]
+)
 def test_that_mmseqs_is_missing_is_learned_before_anything_is_proved(monkeypatch, budget, audit):
     def missing():
         raise UnrolledError("MMseqs2 was not found")
@@ -261,12 +263,47 @@ def test_that_mmseqs_is_missing_is_learned_before_anything_is_proved(monkeypatch
         neighbours.neighbours(sequences, DEFINITIONS["local80"], 0.3, budget=budget, audit=audit)
 
 
+def test_a_budget_that_pays_for_no_audit_is_refused_before_anything_is_proved(tmp_path, monkeypatch):
+    monkeypatch.setattr(neighbours, "_doubts", lambda *_, **__: pytest.fail("proved"))
+    path = fasta(tmp_path / "a.fasta", families(10, 3))
+    result = CliRunner().invoke(cli, ["split", str(path), "--minutes", "0", "--out", str(tmp_path / "out")])
+    assert isinstance(result.exception, UnrolledError)
+    assert "fewer alignments than there are sequences (30)" in str(result.exception)
+
+
+def test_an_audit_is_as_sensitive_as_the_split_thought_whatever_was_removed(monkeypatch):
+    levels = []
+    monkeypatch.setattr(own, "sensitivity", lambda sequences, budget: levels.append(len(sequences)) or 5.7)
+    monkeypatch.setattr(own.audit, "certify", lambda rows, terms, **effort: pytest.fail(f"{effort['level']}"))
+    frame = families(10, 3).sort_values("id", ignore_index=True)
+    with pytest.raises(pytest.fail.Exception, match=r"5\.7"):
+        own.split(frame, "protein", own.Request(folds=5))
+    assert levels == [30]
+
+
+def test_files_of_one_split_never_stand_beside_those_of_another(tmp_path, monkeypatch):
+    frame = families(10, 3)
+    arguments = ["split", str(fasta(tmp_path / "a.fasta", frame)), "--out", str(tmp_path / "out")]
+    assert CliRunner().invoke(cli, [*arguments, "--folds", "2"]).exit_code == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    write = pd.DataFrame.to_csv
+
+    def full(rows, *where, **how):
+        if "reason" in rows:
+            raise OSError(28, "No space left on device")
+        return write(rows, *where, **how)
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    assert isinstance(CliRunner().invoke(cli, [*arguments, "--folds", "3"]).exception, OSError)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
 def test_where_a_search_is_needed_and_mmseqs_is_missing_one_line_says_so(tmp_path, monkeypatch, capsys):
     path = fasta(tmp_path / "a.fasta", families(10, 2))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr(
-        sys, "argv", ["unrolled", "split", str(path), "--minutes", "0", "--out", str(tmp_path / "out")]
+        sys, "argv", ["unrolled", "split", str(path), "--minutes", "0.0001", "--out", str(tmp_path / "out")]
     )
     with pytest.raises(SystemExit) as stopped:
         main()

@@ -59,6 +59,13 @@ def test_sequences_that_max_length_makes_the_same_are_found_across_folds(kept, l
     assert shortening.across(rows.assign(fold=[0, 0, 0]), {"alphabet": "protein", "max_length": 30})["ids"] == []
 
 
+def test_letters_that_are_one_symbol_for_models_are_the_same():
+    rows = pd.DataFrame({"id": ["p0", "p1"], "sequence": ["MKX" + "W" * 9, "MKB" + "C" * 9], "fold": [0, 1]})
+    card = {"alphabet": "protein", "max_length": 3, "kept": "first"}
+    assert shortening.across(rows, card)["ids"] == ["p0", "p1"]
+    assert shortening.across(rows.assign(sequence=["MKA" + "W" * 9, "MKV" + "C" * 9]), card)["ids"] == []
+
+
 def test_a_homology_split_of_sequences_cut_to_the_same_letters_stops_the_work_and_another_tells(tmp_path):
     rng = np.random.default_rng(0)
     spell = lambda n: "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), n))  # noqa: E731

@@ -27,7 +27,7 @@ from unrolled.checkpoints import Checkpoints
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
 from unrolled.files import write_json
-from unrolled.gate import folds_hash
+from unrolled.gate import folds_hash, sequences_hash
 from unrolled.objectives import OBJECTIVES, UNKNOWN
 from unrolled.recipe import Training
 from unrolled.simulate import simulate
@@ -120,7 +120,7 @@ def test_nothing_is_trained_on_folds_that_their_certificate_does_not_admit(mater
     folds, path = pd.read_parquet(material / "folds.parquet"), tmp_path / "certificate.json"
     offender = {"id": "a", "fold": 0, "nearest": "b", "nearest_fold": 1, "identity": 0.9}
     facts = {"group": "sequence", "threshold": 0.3, "definition": "local80", "above_threshold": 1, "pairs_above": 1}
-    facts |= {"offenders": [offender]}
+    facts |= {"offenders": [offender], "sequences_sha256": sequences_hash(tables.read(material / "table.parquet"))}
 
     def run(**changes):
         write_json(path, facts | changes)
@@ -141,6 +141,27 @@ def test_nothing_is_trained_on_folds_that_their_certificate_does_not_admit(mater
     assert not (tmp_path / "run" / "run.json").exists()
     run(folds_sha256=folds_hash(folds))
     assert (tmp_path / "run" / "run.json").exists()
+
+
+def test_what_has_no_fold_takes_no_part(material, tmp_path):
+    folds = pd.read_parquet(material / "folds.parquet").astype({"fold": "Int64"})
+    folds.loc[:2, "fold"] = [-1, pd.NA, -1]
+    folds.to_parquet(tmp_path / "folds.parquet", index=False)
+    loaded = runs.load(
+        material / "table.parquet", tmp_path / "folds.parquet", 0, config_of(material, tmp_path)["data"]
+    )
+    seen = {name for part in loaded.parts.values() for name in part.ids}
+    assert seen == set(folds["id"][3:])
+
+
+def test_nothing_is_trained_on_other_sequences_than_the_certificates(material, tmp_path):
+    card, path = config_of(material, tmp_path)["data"], tmp_path / "certificate.json"
+    table, places = tables.read(material / "table.parquet"), (material / "table.parquet", material / "folds.parquet")
+    write_json(path, {"sequences_sha256": sequences_hash(table)})
+    assert runs.load(*places, 0, card, path).parts["train"].ids
+    write_json(path, {"sequences_sha256": sequences_hash(table.assign(sequence="MKV"))})
+    with pytest.raises(UnrolledError, match="is of other sequences than the table's"):
+        runs.load(*places, 0, card, path)
 
 
 @pytest.mark.parametrize(

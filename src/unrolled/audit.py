@@ -16,7 +16,7 @@ from unrolled.candidates import MOST
 from unrolled.definitions import DEFAULT, Definition, check_threshold, definition, strands
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
-from unrolled.gate import LISTED, folds_hash, versions
+from unrolled.gate import LISTED, folds_hash, kept, sequences_hash, versions
 from unrolled.nearest import CONFIDENCE, Crossing, Effort, Sample, Search, cross
 from unrolled.pairwise import check_room
 
@@ -47,9 +47,8 @@ def folded(table: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
     unknown = sorted(set(folds["id"]) - set(table["id"]))
     if unknown:
         raise UnrolledError(f"the folds belong to another table: it has no {', '.join(unknown[:3])}")
-    placed = folds[[name for name in ("id", "fold", "group") if name in folds]]
-    joined = table[["id", "sequence"]].merge(placed, on="id", validate="one_to_one")
-    return joined[joined["fold"] >= 0]
+    placed = kept(folds)[[name for name in ("id", "fold", "group") if name in folds]]
+    return table[["id", "sequence"]].merge(placed, on="id", validate="one_to_one")
 
 
 def certify(
@@ -84,7 +83,7 @@ def certify(
         **effort,
     )
     nearest = _nearest(rows, found).assign(definition=terms.definition.name)
-    return _certificate(nearest, found, terms), nearest
+    return _certificate(nearest, found, terms) | {"sequences_sha256": sequences_hash(rows)}, nearest
 
 
 def write(folder: Path, certificate: dict[str, Any], nearest: pd.DataFrame) -> None:
@@ -140,6 +139,16 @@ def statement(n: int, above: int, found: Crossing, terms: Terms, where: str, wha
     start = f"{share} of {n:,} {what} found with" if above else f"None of {n:,} {what} found with"
     by = f"MMseqs2's search (sensitivity {search.sensitivity:g}) proposed {search.proposed:,} pairs"
     return f"{start} {least}. {by}, and {done} aligned. {_bounded(found.sample)}"
+
+
+def shared_route(certificate: dict[str, Any]) -> str:
+    """What is to be said of a split without relatives where its audit searched: by that search it was made, too."""
+    if certificate["method"] == "exhaustive":
+        return ""
+    return (
+        " Where the split did not compare every pair either, it was made with this search, too: then the sample "
+        "alone is independent of it."
+    )
 
 
 def _bounded(sample: Sample | None) -> str:

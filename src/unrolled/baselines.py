@@ -260,7 +260,7 @@ def _fit(
 ) -> None:
     started = time.perf_counter()
     data_card, model_card = config["data"], config["model"]
-    material = runs.load(table, folds, config["cell"]["fold"], data_card)
+    material = runs.load(table, folds, config["cell"]["fold"], data_card, certificate)
     model = build(model_card, material.task, material.outputs, data_card)
     train, validation = material.parts["train"], material.parts["validation"]
     model.fit(train.sequences, train.y, validation.sequences, validation.y)

@@ -26,8 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.definitions import Definition
+from unrolled.errors import UnrolledError
 from unrolled.identity import Progress, reverse_complement
 from unrolled.jit import compiled
+from unrolled.pairwise import memory
 
 Ints = NDArray[np.int64]
 Numbers = NDArray[np.floating[Any]]
@@ -38,6 +40,7 @@ STEPS = (10, 20, 50, 100)  # the threshold is rounded down to a multiple of 1 / 
 IDENTICAL, COLUMN = 1.0, 0.2  # l and u in score units: few doubts, and numbers of 16 bits for twice as long sequences
 # What scores are held in, with the highest and a number below the lowest that an alignment may have.
 KINDS = {np.int16: (2**15 - 1, -(2**14)), np.float32: (2**23, -1e9), np.float64: (2**52, -1e9)}
+PAIR = 100  # bytes of a pair in doubt while all are sorted: its rows several times over
 MUCH = 10**10  # cells: ten seconds and more in numba; torch, which the kernel needs, takes some to import
 
 
@@ -75,6 +78,7 @@ def doubts(
     """All pairs of rows that may be at or above `threshold`, (P, 2), first < second, sorted.
 
     Every other pair is proved to be below it. Memory is that of the answer and of `LANES` sequences a thread.
+    Raises UnrolledError for more pairs than memory holds, as a large family has.
 
     Args:
         sequences: upper-case, without gaps.
@@ -99,11 +103,12 @@ def doubts(
     most = (
         np.add.reduceat(np.maximum(scheme.pair.max(axis=0), least)[strands[0]], starts[:-1]) if len(rows) else lengths
     )
-    total, done, lock = len(strands) * sum(task.cells for task in tasks), 0, threading.Lock()
+    total, done, doubtful = len(strands) * sum(task.cells for task in tasks), 0, 0
+    lock, room = threading.Lock(), memory()
     scores, kinds = _scorer(total)
 
     def one(task: Task) -> Ints:
-        nonlocal done
+        nonlocal done, doubtful
         queries, targets = np.arange(task.first, task.last), np.arange(task.last - task.width, task.last)
         # The targets are the shorter ones, so they bound the scores.
         test = tests[next(kind for kind in kinds if most[targets].max() <= KINDS[kind][0])]
@@ -112,11 +117,17 @@ def doubts(
         maybe = queries[:, None] < targets
         gains = [_gains(scores, strands[0], each, starts, queries, targets, test) for each in strands]
         maybe &= np.maximum.reduce(gains)[:, : task.width] > need - 0.5
+        q, t = np.nonzero(maybe)
         with lock:
-            done += len(strands) * task.cells
+            done, doubtful = done + len(strands) * task.cells, doubtful + len(q)
+            if doubtful * PAIR > room:
+                raise UnrolledError(
+                    f"more than {doubtful:,} pairs of {len(sequences):,} sequences may be at or above "
+                    f"{100 * threshold:g} %, which memory does not hold: leave out what is much alike (one of each "
+                    "cluster of `mmseqs easy-linclust`), or raise the threshold"
+                )
             if progress:
                 progress(done, total)
-        q, t = np.nonzero(maybe)
         return np.sort(order[np.c_[queries[q], targets[t]]], axis=1)
 
     with ThreadPoolExecutor(threads) as pool:

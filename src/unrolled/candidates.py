@@ -74,13 +74,19 @@ def scored(threshold: float) -> float:
     return min(0.11, max(0.0, 1.4 * threshold - 0.31))
 
 
-def likely(sequences: Sequence[str], folds: Pairs, *, most: int = MOST, **options: Unpack[Options]) -> Pairs:
+def likely(
+    sequences: Sequence[str], folds: Pairs, *, one_sided: bool = False, most: int = MOST, **options: Unpack[Options]
+) -> Pairs:
     """Pairs of rows in different folds, (P, 2), ordered as by `proposed`.
 
     Of each sequence the best half of `most` candidates in other folds are there: where its own fold fills more than
-    half of its list, it is searched for in the other folds alone.
+    half of its list, it is searched for in the other folds alone. One-sided, only those of the last fold are searched
+    for.
     """
     rows = np.arange(len(sequences))
+    if one_sided:
+        last = folds == folds.max()
+        return pairs(search(sequences, rows[last], rows[~last], most=most, **options))
     found = search(sequences, rows, rows, most=most, **options)
     listed = np.bincount(found["query"], minlength=len(rows))
     found = found[folds[found["query"]] != folds[found["target"]]]

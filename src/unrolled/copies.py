@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from unrolled.errors import UnrolledError
-from unrolled.gate import LISTED, folds_hash, versions, whole, wholeness
+from unrolled.gate import LISTED, folds_hash, sequences_hash, versions, whole, wholeness
 from unrolled.series import COPY
 
 
@@ -47,6 +47,7 @@ def certify(folded: pd.DataFrame, card: dict[str, Any]) -> tuple[dict[str, Any],
         "sequences": len(rows),
         "folds": k,
         "folds_sha256": folds_hash(nearest),
+        "sequences_sha256": sequences_hash(rows),
         "max_identity": 1.0 if offenders else None,
         "above_threshold": len(copied),
         "share_above": len(copied) / len(rows),

@@ -20,6 +20,18 @@ def folds_hash(folds: pd.DataFrame) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def sequences_hash(rows: pd.DataFrame) -> str:
+    """SHA-256 of the lines "id,sequence" sorted: of who is what, a series by its own hash."""
+    texts = (one if isinstance(one, str) else one.fingerprint.hex() for one in rows["sequence"])
+    lines = sorted(f"{name},{text}\n" for name, text in zip(rows["id"], texts, strict=True))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def kept(folds: pd.DataFrame) -> pd.DataFrame:
+    """The rows of folds.parquet that are in a fold; those that a split removed have none, or -1."""
+    return folds[folds["fold"].fillna(-1) >= 0].astype({"fold": "int64"})
+
+
 def versions(*packages: str) -> dict[str, str]:
     """Of unrolled and of Python packages that decided something."""
     return {"unrolled": __version__} | {name: metadata.version(name) for name in packages}
@@ -87,11 +99,23 @@ def admit(certificate: Path | str | None, folds: Path) -> None:
     """Raise UnrolledError unless these folds may be trained on, as far as there is a certificate."""
     if certificate is None:
         return
-    found, made = read_json(Path(certificate)), read_parquet(folds)
-    kept = made[made["fold"].fillna(-1) >= 0]
-    if found.get("folds_sha256") != folds_hash(kept):
+    found = read_json(Path(certificate))
+    if found.get("folds_sha256") != folds_hash(kept(read_parquet(folds))):
         raise UnrolledError(
             f"{certificate} is not that of {folds}: the folds were changed since, or are another table's. "
             "Write theirs with `unrolled certify`"
         )
     check(found)
+
+
+def admit_sequences(certificate: Path | str | None, rows: pd.DataFrame) -> None:
+    """Raise UnrolledError unless these are the sequences of a certificate, as far as there is one.
+
+    Args:
+        rows: id and sequence of all that are in a fold.
+    """
+    if certificate is not None and read_json(Path(certificate)).get("sequences_sha256") != sequences_hash(rows):
+        raise UnrolledError(
+            f"{certificate} is of other sequences than the table's, although their ids are the same. Write theirs "
+            "with `unrolled certify`"
+        )

@@ -4,7 +4,7 @@ Whatever differs between letters and numbers on the way from a table to a report
 share (targets, folds, batches, training, metrics) does not know which it has.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ import pandas as pd
 from unrolled import series
 from unrolled.alphabet import DNA, PROTEIN, RNA, Alphabet
 from unrolled.errors import UnrolledError
-from unrolled.series import Scaling
+from unrolled.series import Scaling, Series
 
 Card = dict[str, Any]
 
@@ -67,6 +67,9 @@ class Input(Protocol):
     def facts(self, found: pd.Series) -> dict[str, Any]:
         """What summary.json says beyond what it says of everything."""
 
+    def same(self, one: Any) -> Hashable:
+        """What all sequences have in common between which no model can tell."""
+
     def fit(self, found: Sequence[Any]) -> Reading:
         """The reading of the training part."""
 
@@ -91,6 +94,9 @@ class Letters:
     def facts(self, found: pd.Series) -> dict[str, Any]:
         return {}
 
+    def same(self, one: str) -> Hashable:
+        return self.alphabet.encode(one).tobytes()  # ambiguous letters are one symbol
+
     def fit(self, found: Sequence[Any]) -> Reading:
         return Spelling(self.alphabet)
 
@@ -101,6 +107,8 @@ class Letters:
         from unrolled import audit, gate
 
         certificate, nearest = audit.certify(folded, audit.Terms.of_cards(data, split), **effort)
+        if split["group"] == "homology":
+            certificate["statement"] += audit.shared_route(certificate)
         if split["group"] == "column":
             groups = gate.whole(folded)
             clause = gate.wholeness(groups, split)
@@ -122,6 +130,9 @@ class Numbers:
 
     def facts(self, found: pd.Series) -> dict[str, Any]:
         return series.facts(found.tolist()) | {"time_unit": self.time_unit}
+
+    def same(self, one: Series) -> Hashable:
+        return one.fingerprint
 
     def fit(self, found: Sequence[Any]) -> Reading:
         return Scaling.of(found)

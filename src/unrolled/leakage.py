@@ -169,6 +169,7 @@ def between(
         terms.definition,
         terms.threshold,
         both_strands=terms.both_strands,
+        one_sided=True,
         **effort,
     )
     rows = found.nearest[len(ordered) :, 0]

@@ -79,6 +79,7 @@ class Crossing:
 class Effort(TypedDict, total=False):
     """How `cross` goes about it: its options, for whoever passes them on."""
 
+    level: float | None
     budget: float
     threads: int
     seed: int
@@ -111,6 +112,8 @@ def cross(
     threshold: float,
     *,
     both_strands: bool = False,
+    one_sided: bool = False,
+    level: float | None = None,
     budget: float = 600.0,
     threads: int = 1,
     seed: int = 0,
@@ -123,6 +126,8 @@ def cross(
         sequences: N of them; equal identities go to the lower row, so sort them for a result without chance.
         folds: (N,) numbers 0..k-1.
         threshold: what is counted.
+        one_sided: only what is near those of the last fold matters: a search looks for them alone in the others.
+        level: how sensitive a search is; by default `sensitivity` of these sequences and the budget.
         budget: predicted seconds of all alignments on two cores; beyond it, a search and a sample, about as long
             together.
         say: told what will be done and what it will cost, before it is done.
@@ -130,29 +135,28 @@ def cross(
     Raises:
         UnrolledError: the budget does not pay for an alignment of every sequence.
     """
-    pairs, cells = crossing_cost(sequences, folds)
-    alignments = (2 if both_strands else 1) * (len(definition.parts) or 1)  # of each pair
-    cost = alignments * seconds(pairs, cells)
+    pairs, cost = _cost(sequences, folds, definition, both_strands)
     job = _Job(sequences, folds, definition, threshold, both_strands, threads, progress)
     if cost <= budget:
         say(f"aligning all {pairs:,} pairs, about {spoken(cost)} on two cores")
         job.align(_all(folds), pairs)
         return job.found(pairs, None)
-    level = sensitivity(sequences, budget)
-    searching = candidates.seconds(sequences, level, CORES)
+    queries = [one for one, fold in zip(sequences, folds, strict=True) if not one_sided or fold == folds.max()]
+    level = level or sensitivity(queries, budget)
+    searching = candidates.seconds(queries, level, CORES)
     say(
         f"all {pairs:,} pairs would take about {spoken(cost)} on two cores: a search instead, "
         f"of sensitivity {level:g}, about {spoken(searching)}"
     )
-    affordable = int(max(1 - searching / budget, 1 - SEARCHING) * budget / cost * pairs) if budget else 0
-    if SEARCHED * affordable < len(sequences):
-        raise UnrolledError(
-            f"a budget of {spoken(budget)} pays for fewer alignments than there are sequences "
-            f"({len(sequences):,}): nothing could be said of the others. Raise it (minutes)"
-        )
-    nucleotide = "dna" in definition.kinds
+    affordable = _affordable(len(queries), pairs, cost, searching, budget)
     proposed = candidates.likely(
-        sequences, folds, nucleotide=nucleotide, both_strands=both_strands, threads=threads, sensitivity=level
+        sequences,
+        folds,
+        one_sided=one_sided,
+        nucleotide="dna" in definition.kinds,
+        both_strands=both_strands,
+        threads=threads,
+        sensitivity=level,
     )
     likeliest = proposed[: int(SEARCHED * affordable)]
     further = _without(_copies(sequences, folds, both_strands), likeliest, len(folds))
@@ -163,6 +167,37 @@ def cross(
     hits = job.align(_blocks(drawn), len(known) + len(drawn))
     search = Search(level, len(proposed), len(likeliest))
     return job.found(pairs, Sample(len(drawn), hits, pairs - len(known)), search)
+
+
+def check_budget(
+    sequences: Sequence[str], definition: Definition, both_strands: bool, budget: float
+) -> tuple[float, bool]:
+    """How sensitive an audit's search of all these sequences would be, and whether it would have to make one.
+
+    Raises UnrolledError as `cross`.
+    """
+    pairs, cost = _cost(sequences, np.arange(len(sequences)), definition, both_strands)
+    level = sensitivity(sequences, budget)
+    if cost > budget:
+        _affordable(len(sequences), pairs, cost, candidates.seconds(sequences, level, CORES), budget)
+    return level, cost > budget
+
+
+def _cost(sequences: Sequence[str], folds: Ints, definition: Definition, both_strands: bool) -> tuple[int, float]:
+    """Number of pairs across folds, and predicted seconds of their alignments."""
+    pairs, cells = crossing_cost(sequences, folds)
+    return pairs, (2 if both_strands else 1) * (len(definition.parts) or 1) * seconds(pairs, cells)
+
+
+def _affordable(n: int, pairs: int, cost: float, searching: float, budget: float) -> int:
+    """How many alignments a budget pays for beside a search for n sequences. Raises UnrolledError for too few."""
+    affordable = int(max(1 - searching / budget, 1 - SEARCHING) * budget / cost * pairs) if budget else 0
+    if SEARCHED * affordable < n:
+        raise UnrolledError(
+            f"a budget of {spoken(budget)} pays for fewer alignments than there are sequences ({n:,}): nothing could "
+            "be said of the others. Raise it (minutes)"
+        )
+    return affordable
 
 
 class _Job:

@@ -25,7 +25,7 @@ from unrolled.alphabet import PROTEIN
 from unrolled.audit import Terms
 from unrolled.definitions import DEFINITIONS, Definition
 from unrolled.identity import copies, identities
-from unrolled.nearest import crossing_cost, seconds, sensitivity
+from unrolled.nearest import check_budget, seconds
 from unrolled.pairwise import check_room
 from unrolled.progress import meter, spoken
 
@@ -95,7 +95,7 @@ def neighbours(
         audit: `budget` of the audit to come: it decides how sensitive its search is, which is then made here first.
         say: told what will be done and what it will cost, before it is done.
     """
-    total = len(sequences) * (len(sequences) - 1) // 2
+    total, lengths = len(sequences) * (len(sequences) - 1) // 2, np.array([len(s) for s in sequences], dtype=float)
     parts = [DEFINITIONS[name] for name in definition.parts] or [definition]
 
     def cost(shorter: float) -> float:  # core-seconds
@@ -104,17 +104,18 @@ def neighbours(
 
     nucleotide = "dna" in definition.kinds
     options: dict[str, Any] = {"both_strands": both_strands, "threads": threads}
-    sensitive = candidates.affordable(sequences, SEARCH, 1), sensitivity(sequences, audit)
-    searches = _searches(nucleotide, *sensitive, options)
+    level, audit_searches = check_budget(sequences, definition, both_strands, audit)
+    searches = _searches(nucleotide, candidates.affordable(sequences, SEARCH, 1), level, options)
     searching = sum(candidates.seconds(sequences, each["sensitivity"], 1) for each in searches)
     shorter = math.inf if cost(math.inf) <= budget else _affordable(sequences, cost, budget)
     say(_plan(total, cost(math.inf), budget, shorter, cost(shorter), searching))
-    every = len(parts) * (2 if both_strands else 1) * seconds(*crossing_cost(sequences, np.arange(len(sequences))))
     # Whether it is there is learned before anything is proved, also where the audit alone will ask it.
-    mmseqs = homology.version() if shorter < math.inf or every > audit else None
+    mmseqs = homology.version() if shorter < math.inf or audit_searches else None
 
     def aligned(pairs: NDArray[np.int64]) -> Aligned:
-        say(f"aligning {len(pairs):,} pairs")
+        cells = lengths[pairs].prod(axis=1).sum()
+        taking = len(parts) * (1 + both_strands) * seconds(len(pairs), cells)
+        say(f"aligning {len(pairs):,} pairs, about {spoken(taking)} on two cores")
         progress = meter("neighbours: pairs")
         return Aligned(pairs, identities(sequences, sequences, pairs, definition, progress=progress, **options))
 

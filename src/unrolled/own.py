@@ -1,6 +1,7 @@
 """`unrolled split`: anybody's FASTA file -> folds, removals and a certificate, without cards or workflow."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from unrolled.errors import UnrolledError, refuse
 from unrolled.fasta import guess_alphabet, read_fasta
 from unrolled.files import atomic, write_json
 from unrolled.formulas import REMEDY, is_formula
+from unrolled.nearest import sensitivity
 from unrolled.neighbours import BUDGET, neighbours
 from unrolled.pairwise import check_room
 from unrolled.progress import meter
@@ -98,6 +100,7 @@ def split(
     certificate, _ = audit.certify(
         audit.folded(frame, made.kept),
         terms,
+        level=sensitivity(sequences, request.budget / 4),
         budget=request.budget / 4,
         threads=request.threads,
         seed=request.seed,
@@ -105,17 +108,20 @@ def split(
         say=say,
     )
     tools = gate.versions("numpy", "scipy", "numba") | ({"mmseqs": found.mmseqs} if found.mmseqs else {})
+    certificate["statement"] += audit.shared_route(certificate)
     said = {"neighbours": found.method, "seed": request.seed, "tools": tools}
     return made, {"group": "homology"} | certificate | {"split": made.facts | said}
 
 
 def write(folder: Path, made: Split, certificate: dict[str, Any]) -> None:
-    """Write folds.csv, removed.csv and certificate.json, the certificate last, each whole or not at all."""
-    (folder / "certificate.json").unlink(missing_ok=True)  # an old one never stands beside new folds
-    for name, frame in (("folds", made.kept[["id", "fold"]]), ("removed", made.removed)):
-        with atomic(folder / f"{name}.csv") as tmp:
+    """Write folds.csv, removed.csv and certificate.json: all of them or, where one cannot be written, none."""
+    with ExitStack() as files:  # which get their names in reverse order: the certificate is the last
+        names = ("certificate.json", "folds.csv", "removed.csv")
+        certified, *tables = (files.enter_context(atomic(folder / name)) for name in names)
+        write_json(certified, certificate)
+        for tmp, frame in zip(tables, (made.kept[["id", "fold"]], made.removed), strict=True):
             frame.to_csv(tmp, index=False, lineterminator="\n", encoding="utf-8")
-    write_json(folder / "certificate.json", certificate)
+        (folder / "certificate.json").unlink(missing_ok=True)  # an old one never stands beside new folds
 
 
 def _strata(labels: list[str], multilabel: bool, say: Say) -> splits.Strata:

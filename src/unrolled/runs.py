@@ -80,16 +80,19 @@ class Material:
         return named(self.task).outputs(self.classes)
 
 
-def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
+def load(
+    table: Path, folds: Path, fold: int, card: dict[str, Any], certificate: Path | str | None = None
+) -> Material:
     """Read a table and its folds; test on `fold`, validate on the next, train on the rest.
 
-    A sequence whose fold is missing was removed by the split, and takes no part.
+    A sequence without a fold was removed by the split, and takes no part.
 
     Sequences beyond the card's `max_length` are shortened (`shortening.shorten`) and counted.
 
     Raises:
-        UnrolledError: the sequences are not of the card's `alphabet`, the folds belong to another table, the training
-            part holds nothing to tell apart, or validation or test no label at all.
+        UnrolledError: the sequences are not of the card's `alphabet`, the folds or the certificate, where one is
+            given, belong to another table, the training part holds nothing to tell apart, or validation or test no
+            label at all.
     """
     sequences, placed = tables.read(table), read_parquet(folds)
     kind = inputs.of(card)
@@ -101,7 +104,8 @@ def load(table: Path, folds: Path, fold: int, card: dict[str, Any]) -> Material:
     if len(lost):
         raise UnrolledError(f"{folds}: sequence '{lost.iloc[0]}' of {table} is in no fold; build the split again")
     own = sequences[list(tables.COLUMNS)]  # a kept column may be called as one of the folds' is
-    frame = own.merge(placed[placed["fold"].notna()].astype({"fold": "int64"}), on="id", validate="1:1")
+    frame = own.merge(gate.kept(placed), on="id", validate="1:1")
+    gate.admit_sequences(certificate, frame)
     k = int(frame["fold"].max()) + 1
     if not 0 <= fold < k:
         raise UnrolledError(f"{folds}: there is no fold {fold}; there are 0 to {k - 1}")

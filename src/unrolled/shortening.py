@@ -66,15 +66,16 @@ def across(folded: pd.DataFrame, card: Mapping[str, Any]) -> dict[str, Any]:
     n = longer(folded["sequence"], card)
     if not n:
         return {}
-    seen = folded["sequence"].map(of(card))
+    kind, longest, shown = inputs.of(dict(card)), card["max_length"], of(card)
+    seen = [kind.same(shown(one)) for one in folded["sequence"]]
     several = folded["fold"].groupby(seen).transform("nunique") > 1
-    same, longest, unit = int(several.sum()), card["max_length"], inputs.of(dict(card)).unit
+    same = int(several.sum())
     count = f"{same:,} are" if same > 1 else f"{'one' if same else 'none'} is"
     return {
         "max_length": longest,
         "longer": n,
         "same": same,
         "ids": sorted(folded["id"][several])[:LISTED],
-        "statement": f"Models see at most {longest:,} {unit} of each ({n:,} are longer): {count} then the same as "
-        "one in another fold.",
+        "statement": f"Models see at most {longest:,} {kind.unit} of each ({n:,} are longer): {count} then the same "
+        "as one in another fold.",
     }

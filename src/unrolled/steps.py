@@ -181,10 +181,14 @@ def certify(
     from unrolled import audit, gate, inputs, shortening
     from unrolled import table as tables
     from unrolled.files import read_parquet
+    from unrolled.nearest import sensitivity
     from unrolled.progress import meter
 
-    made, card = audit.folded(tables.read(table), read_parquet(folds)), read_yaml(data_card)
-    effort = {"budget": 60 * minutes, "threads": threads, "progress": meter("certify: pairs"), "say": say}
+    whole, card = tables.read(table), read_yaml(data_card)
+    made = audit.folded(whole, read_parquet(folds))
+    level = sensitivity(whole["sequence"], 60 * minutes)  # as the split's own, of those that it removed, too
+    effort = {"budget": 60 * minutes, "level": level, "threads": threads}
+    effort |= {"progress": meter("certify: pairs"), "say": say}
     promised = read_yaml(split_card)
     certificate, nearest = inputs.of(card).certify(made, card, promised, **effort)
     certificate = {"data": data_card.stem, "split": split_card.stem, "group": promised["group"]} | certificate

@@ -95,9 +95,9 @@ def fit(config: dict[str, Any], identity: str) -> None:
     repeatable()
     L.seed_everything(config["cell"]["seed"], verbose=False)
     out, recipe = Path(config["paths"]["out"]), config["train"]
-    material = runs.load(
-        Path(config["paths"]["table"]), Path(config["paths"]["folds"]), config["cell"]["fold"], config["data"]
-    )
+    paths = config["paths"]
+    table, folds, certificate = Path(paths["table"]), Path(paths["folds"]), paths.get("certificate")
+    material = runs.load(table, folds, config["cell"]["fold"], config["data"], certificate)
     batches = loaders(config, material)
     training = Training(build(config, material), material.task, recipe, config["cell"]["seed"])
     checkpoints = Checkpoints(out / "checkpoints", identity)
@@ -133,7 +133,6 @@ def fit(config: dict[str, Any], identity: str) -> None:
             stopped=_why_stopped(training, history),
             device=str(trainer.strategy.root_device),
         )
-        certificate = config["paths"].get("certificate")
         report = partial(evaluate, out / "predictions.parquet", out / "run.json")
         tracker.finish(out, report, Path(certificate) if certificate else None)
 
