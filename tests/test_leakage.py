@@ -75,21 +75,24 @@ def test_a_clean_set_is_clean(tmp_path, train, clean, definition):
 
 def test_every_planted_leak_among_proteins_is_found(tmp_path, train, clean):
     train |= {"sp|P12345|AATM_RABIT": PROTEINS[50]}
+    related = mutant(train["t7"], 0.6)
     planted = {
         "copy": train["t3"],
         "inside": train["t4"][20:70],
         "around": "M" + train["t5"] + "KKKK",
         "homolog": mutant(train["t6"], 0.45),
+        "gapped": related[:20] + related[26:50] + "GSGSG" + related[50:],
         "sp|P12345-2|AATM_RABIT": PROTEINS[51],  # an isoform under the same accession, otherwise unlike it
     }
     status, found, text = audit(tmp_path, train, clean | planted, "--threshold", "0.35")
     assert status == 1
-    assert text.startswith("Leaks: 5 of 20")
+    assert text.startswith("Leaks: 6 of 21")
     assert {o["id"]: set(o["is"]) for o in found["offenders"]} == {
         "copy": {"exact_duplicates", "above_threshold"},
         "inside": {"subsequences", "above_threshold"},
         "around": {"subsequences", "above_threshold"},
         "homolog": {"above_threshold"},
+        "gapped": {"above_threshold"},
         "P12345-2": {"shared_accessions"},
     }
     assert {o["id"]: o["partner"] for o in found["offenders"]} == {
@@ -97,9 +100,10 @@ def test_every_planted_leak_among_proteins_is_found(tmp_path, train, clean):
         "inside": "t4",
         "around": "t5",
         "homolog": "",
+        "gapped": "",
         "P12345-2": "P12345",
     }
-    assert (found["exact_duplicates"], found["subsequences"], found["above_threshold"]) == (1, 2, 4)
+    assert (found["exact_duplicates"], found["subsequences"], found["above_threshold"]) == (1, 2, 5)
     assert found["max_identity"] == 1
 
 
