@@ -162,6 +162,22 @@ def test_label(name: str, written: str) -> None:
     assert wording.label(name) == written
 
 
+@pytest.mark.parametrize(
+    ("values", "digits"),
+    [
+        ((0.5,), 2),
+        ((0.5, 0.004), 3),
+        ((3e-7, -1e-7), 7),
+        ((1e-17,), 2),
+        ((float("nan"),), 2),
+        ((0.04,), 2),
+        ((1234,), 2),
+    ],
+)
+def test_no_unit_is_too_small_to_be_seen(values: tuple[float, ...], digits: int) -> None:
+    assert wording.decimals(*values) == digits
+
+
 def test_some_sequences_are_never_none() -> None:
     assert [wording.size(n) for n in (0, 0.2, 0.6, 1234)] == ["0", "< 1", "1", "1,234"]
 

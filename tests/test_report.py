@@ -145,6 +145,14 @@ def test_a_tiny_lead_does_not_read_0() -> None:
     assert lead(one).endswith("0.004 above gru (interval 0.001 to 0.007).")
 
 
+def test_small_units_are_shown_in_their_own_digits() -> None:
+    one = tables({"gru": 4e-7, "lstm": 3e-7}, {("gru", "lstm"): (1e-7, 0.5e-7, 2e-7)}, metric="rmse")
+    assert "lstm reaches RMSE 0.0000003" in lead(one)
+    assert "0.0000001 below gru" in lead(one)
+    (grid,) = (grid for grid in (scores(one), differences(one)) if "RMSE" in grid.head)
+    assert [row[3].text for row in grid.rows] == ["0.00000040", "0.00000030"]
+
+
 def test_the_best_baseline_is_compared() -> None:
     means = {"lstm": 0.7, "kmer": 0.5}
     assert "kmer, reaches 0.50; lstm is 0.20 better (interval 0.10 to 0.30)." in notes(

@@ -8,8 +8,10 @@ from io import StringIO
 from typing import Any
 from urllib.parse import quote
 
+import pandas as pd
+
 from unrolled.results import Tables
-from unrolled.wording import label, number, size
+from unrolled.wording import decimals, label, number, size
 
 
 @dataclass(frozen=True)
@@ -65,21 +67,28 @@ def scores(tables: Tables) -> Grid:
     """Every metric of every model under every split."""
     metrics = list(dict.fromkeys(tables.frames["summary"]["metric"]))
     rows = []
+    digits = _digits(tables.frames["summary"], "mean")
     for split in tables.splits:
         known = [tables.scores(split, metric).reindex(tables.models).to_dict("index") for metric in metrics]
         runs = tables.of("runs", split=split)["model"].value_counts()
         for model in tables.models_in("runs", split=split):
-            row = [_score(by_model[model], int(runs[model])) for by_model in known]
+            own = ((of[model], digits[metric]) for metric, of in zip(metrics, known, strict=True))
+            row = [_score(*each, int(runs[model])) for each in own]
             rows.append([_cell(split), _cell(model), _cell(int(runs[model]), 0), *row])
     head = ["split", "model", "runs", *map(label, metrics)]
     return Grid("All metrics: means over runs, 95\u00a0% intervals below", head, rows)
 
 
-def _score(row: Mapping[Any, Any], runs: int = 0) -> Cell:
+def _digits(frame: pd.DataFrame, column: str) -> dict[str, int]:
+    """Decimals for each metric: three, or more in a small unit."""
+    return {metric: max(3, decimals(*values) + 1) for metric, values in frame.groupby("metric")[column]}
+
+
+def _score(row: Mapping[Any, Any], digits: int, runs: int = 0) -> Cell:
     """A mean with its interval and, where it is one of fewer than all runs, of how many."""
-    interval = "" if math.isnan(row["low"]) else f"{number(row['low'])} to {number(row['high'])}"
+    interval = "" if math.isnan(row["low"]) else f"{number(row['low'], digits)} to {number(row['high'], digits)}"
     fewer = f"{row['n']:.0f} of {runs} runs" if 0 < row["n"] < runs else ""
-    return _cell(row["mean"], note=", ".join(filter(None, (interval, fewer))))
+    return _cell(row["mean"], digits, note=", ".join(filter(None, (interval, fewer))))
 
 
 def pairs(tables: Tables) -> Grid:
@@ -95,9 +104,11 @@ def shifts(tables: Tables) -> Grid:
 
 
 def _differences(tables: Tables, table: str, names: list[str], title: str) -> Grid:
+    found = tables.of(table, metric=tables.metric)
+    digits = _digits(found, "difference").get(tables.metric, 3)
     rows = [
-        [*_cells(row, *names, "difference", "low", "high"), _reading(row)]
-        for row in tables.of(table, metric=tables.metric).to_dict("records")
+        [*_cells(row, *names, "difference", "low", "high", digits=digits), _reading(row)]
+        for row in found.to_dict("records")
     ]
     head = [names[0], "first", "second", f"difference in {label(tables.metric)}", "low", "high", "95\u00a0% interval"]
     return Grid(title, head, rows)
@@ -132,12 +143,12 @@ def by_identity(tables: Tables) -> Grid:
 
 def _by_part(tables: Tables, table: str, title: str, *names: str) -> Grid:
     frame = tables.frames[table]
-    metrics = list(dict.fromkeys(frame["metric"]))
+    metrics, digits = list(dict.fromkeys(frame["metric"])), _digits(frame, "mean")
     rows = []
     for (*place, n), own in frame.groupby(["split", "model", *names, "sequences"], sort=False):
         scores = own.set_index("metric").to_dict("index")
         begin = [*(_cell(one, 0) for one in place), Cell(size(n), n)]
-        rows.append([*begin, *(_score(scores[metric]) for metric in metrics)])
+        rows.append([*begin, *(_score(scores[metric], digits[metric]) for metric in metrics)])
     head = ["split", "model", *names, "sequences a run", *map(label, metrics)]
     return Grid(f"{title}: means over runs, 95\u00a0% intervals below", head, rows)
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from unrolled.results import Tables
 from unrolled.verdict import ahead
-from unrolled.wording import label, listed, number, percent, signed
+from unrolled.wording import decimals, label, listed, number, percent, signed
 
 ENOUGH = 20  # test sequences a run, in the mean: fewer say nothing of a band
 
@@ -65,9 +65,10 @@ def _near_and_far(tables: Tables) -> str:
     if not found:
         return f"No split has {ENOUGH} test sequences a run, and an interval, at each of two distances from training."
     _, split, model, far, low, near, high = max(found)
+    n = decimals(low, high)
     ends = (
-        f"{number(low, 2)} on test sequences found {_apart(far)} identical to training",
-        f"{number(high, 2)} on those",
+        f"{number(low, n)} on test sequences found {_apart(far)} identical to training",
+        f"{number(high, n)} on those",
     )
     return f"Under {split}, {model} has a {label(tables.metric)} of {ends[0]}, and of {ends[1]} found {_apart(near)}."
 

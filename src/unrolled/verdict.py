@@ -57,8 +57,8 @@ def _doubt(tables: Tables, best: str, rivals: Sequence[str]) -> str:
 
 def _value(row: pd.Series) -> str:
     if math.isnan(row["low"]):
-        return number(row["mean"], 2)
-    return f"{number(row['mean'], 2)} (95\u00a0% interval {span(row['low'], row['high'])})"
+        return number(row["mean"], decimals(row["mean"]))
+    return f"{number(row['mean'], decimals(row['mean']))} (95\u00a0% interval {span(row['low'], row['high'])})"
 
 
 def _versus_baseline(tables: Tables, ranking: pd.DataFrame) -> str:
@@ -68,7 +68,8 @@ def _versus_baseline(tables: Tables, ranking: pd.DataFrame) -> str:
         return "" if neural else "Only baselines were run: nothing here was learned by a neural network."
     value, low, high = ahead(tables, neural[0], baselines[0], tables.headline)
     interval = "" if math.isnan(low) else f" (interval {span(low, high)})"
-    score = number(ranking["mean"][baselines[0]], 2)
+    best = ranking["mean"][baselines[0]]
+    score = number(best, decimals(best))
     if value <= 0:
         interval = "" if math.isnan(low) else f" (interval {span(-high, -low)})"
         worse = f"is {number(-value, decimals(value))} worse" if value else "reaches the same"

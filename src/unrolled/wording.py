@@ -4,6 +4,8 @@ import math
 import re
 from collections.abc import Sequence
 
+NOTHING = 1e-12  # less is left by rounding
+
 
 def number(value: float, digits: int = 3) -> str:
     """A number with a true minus sign; "–" if there is none.
@@ -28,8 +30,14 @@ def percent(share: float) -> str:
 
 
 def decimals(*values: float) -> int:
-    """2, or 3 where 2 would show something as nothing: 0.004 must not read 0.00."""
-    return 3 if any(0.0005 <= abs(value) < 0.005 for value in values) else 2
+    """2, or 3 where 2 would show something as nothing: 0.004 must not read 0.00; of small units as many as it takes.
+
+    >>> decimals(0.5, 0.2), decimals(0.5, 0.004), decimals(3e-7, 1e-7)
+    (2, 3, 7)
+    """
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    first = -math.floor(math.log10(largest)) if largest > NOTHING else 0  # of its digits that is not 0
+    return max(3 if any(0.0005 <= abs(value) < 0.005 for value in values) else 2, first)
 
 
 def span(low: float, high: float) -> str:
@@ -44,7 +52,8 @@ def span(low: float, high: float) -> str:
 
 def signed(value: float) -> str:
     """A difference: "+0.12", "−0.20", "0.00"."""
-    return ("+" if value >= 0.0005 else "") + number(value, decimals(value))
+    n = decimals(value)
+    return ("+" if round(value, n) > 0 else "") + number(value, n)
 
 
 def listed(names: Sequence[str]) -> str:
