@@ -9,6 +9,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -16,7 +17,7 @@ import pytest
 
 import report_fixture as fixture
 from test_plots import CASES
-from unrolled import wording
+from unrolled import grids, wording
 from unrolled.looks import Look
 from unrolled.report import build_report
 from unrolled.results import COLUMNS, Tables
@@ -149,8 +150,16 @@ def test_small_units_are_shown_in_their_own_digits() -> None:
     one = tables({"gru": 4e-7, "lstm": 3e-7}, {("gru", "lstm"): (1e-7, 0.5e-7, 2e-7)}, metric="rmse")
     assert "lstm reaches RMSE 0.0000003" in lead(one)
     assert "0.0000001 below gru" in lead(one)
-    (grid,) = (grid for grid in (scores(one), differences(one)) if "RMSE" in grid.head)
-    assert [row[3].text for row in grid.rows] == ["0.00000040", "0.00000030"]
+    assert grids._digits(one.frames["summary"], "mean") == {"rmse": 8}
+    cell = grids._score({"mean": 3e-7, "low": 1e-7, "high": 5e-7, "n": 3}, 8)
+    assert (cell.text, cell.note) == ("0.00000030", "0.00000010 to 0.00000050")
+
+
+def test_a_table_is_downloaded_with_its_intervals() -> None:
+    cells = [grids.Cell("lstm", "lstm"), grids.Cell("0.700", 0.7, "0.650 to 0.750")]
+    table = grids.Grid("t", ["model", "AUROC"], [cells, [grids.Cell("gru", "gru"), grids.Cell("0.6", 0.6)]])
+    lines = unquote(table.csv.partition(",")[2]).splitlines()
+    assert lines == ["model,AUROC,AUROC: interval", "lstm,0.7,0.650 to 0.750", "gru,0.6,"]
 
 
 def test_the_best_baseline_is_compared() -> None:

@@ -45,10 +45,14 @@ class Grid:
 
     @property
     def csv(self) -> str:
-        """The table as a data URI."""
-        stream = StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerows([self.head, *([cell.key for cell in row] for row in self.rows)])
+        """The table as a data URI; what stands below the numbers of a column is one beside it."""
+        stream, columns = StringIO(), list[list[str]]()
+        for i, name in enumerate(self.head):
+            cells = [row[i] for row in self.rows]
+            columns.append([name, *(cell.key for cell in cells)])
+            if any(cell.note for cell in cells):
+                columns.append([f"{name}: interval", *(cell.note for cell in cells)])
+        csv.writer(stream, lineterminator="\n").writerows(zip(*columns, strict=True))
         return "data:text/csv;charset=utf-8," + quote(stream.getvalue())
 
 
