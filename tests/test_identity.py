@@ -292,9 +292,13 @@ def test_a_threshold_outside_0_to_1_is_refused(threshold):
 @pytest.mark.parametrize("folds", [None, [0, 1, 0]])
 def test_sequences_that_memory_cannot_hold_the_table_of_are_named(monkeypatch, folds):
     names, sequences = ["a", "b", "c"], ["M" * 4, "M" * 10, "M" * 9]
-    monkeypatch.setattr(pairwise, "memory", lambda: 90)
+    monkeypatch.setattr(pairwise, "memory", lambda: 180)  # two bytes a cell
     check_room(names, sequences, folds)
-    monkeypatch.setattr(pairwise, "memory", lambda: 89)
+    with pytest.raises(
+        UnrolledError, match=r"^b \(10 letters\) and c \(9\) cannot be aligned 2 at a time: that takes"
+    ):
+        check_room(names, sequences, folds, threads=2)
+    monkeypatch.setattr(pairwise, "memory", lambda: 179)
     with pytest.raises(UnrolledError, match=r"^b \(10 letters\) and c \(9\) cannot be aligned"):
         check_room(names, sequences, folds)
     check_room(names, sequences, [0, 1, 1])
@@ -316,4 +320,28 @@ def test_an_alignment_without_memory_is_an_error():
     code += "identities([long], [long], np.array([[0, 0]]), DEFINITIONS['needle'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "UnrolledError: no memory to align 100,000 letters with 100,000" in done.stderr
-    assert "that takes 9.3 GiB of " in done.stderr
+    assert "that takes 37.3 GiB of " in done.stderr
+
+
+TAKEN = """
+import resource
+from unrolled import pairwise
+from unrolled.definitions import DEFINITIONS
+
+def peak():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+needle, one = DEFINITIONS["needle"], "MKTAYIAKQR" * ({length} // 10)
+scoring = pairwise.scoring(needle.matrix, needle.unknown, *needle.gaps)
+pairwise.align([(one[:50], one[:50])], needle.aligner, scoring)
+before = peak()
+pairwise.align([(one, one)], needle.aligner, scoring)
+print((peak() - before) / pairwise._table(len(one), len(one)))
+"""
+
+
+@pytest.mark.parametrize("length", [1000, 3000], ids=["scores of 16 bits", "scores of 32 bits"])
+def test_an_alignment_takes_what_its_room_is_said_to_be(length):
+    code = TAKEN.format(length=length)
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert 0.7 < float(told) < 1.5

@@ -73,7 +73,7 @@ def certify(
     folds = rows["fold"].to_numpy(dtype=np.int64)
     if len(np.unique(folds)) < 2:
         raise UnrolledError("all sequences are in one fold: there is nothing to check between folds")
-    check_room(rows["id"].tolist(), rows["sequence"].tolist(), folds.tolist())
+    check_room(rows["id"].tolist(), rows["sequence"].tolist(), folds.tolist(), threads=effort.get("threads", 1))
     found = cross(
         rows["sequence"].tolist(),
         folds,

@@ -162,7 +162,8 @@ def between(
     ordered = train.sort_values(["id", "sequence"], kind="stable", ignore_index=True)
     sequences = [*ordered["sequence"], *test["sequence"]]
     folds = np.repeat([0, 1], [len(ordered), len(test)])
-    check_room([*ordered["id"], *test["id"]], sequences, folds.tolist())
+    names = [*ordered["id"], *test["id"]]
+    check_room(names, sequences, folds.tolist(), threads=effort.get("threads", 1))
     found = cross(
         sequences,
         folds,
@@ -173,11 +174,11 @@ def between(
         **effort,
     )
     rows = found.nearest[len(ordered) :, 0]
-    names = ordered["id"].to_numpy(dtype=object)
+    trained = ordered["id"].to_numpy(dtype=object)
     near = pd.DataFrame(
         {
             "id": test["id"].reset_index(drop=True),
-            "nearest": pd.Series(np.where(rows >= 0, names[rows], ""), dtype="str"),
+            "nearest": pd.Series(np.where(rows >= 0, trained[rows], ""), dtype="str"),
             "identity": found.identity[len(ordered) :, 0],
         }
     )

@@ -221,7 +221,7 @@ def of_table(
     """
     terms = Terms.of_cards(data, split)
     rows = table.sort_values("id", ignore_index=True)
-    check_room(rows["id"].tolist(), rows["sequence"].tolist())
+    check_room(rows["id"].tolist(), rows["sequence"].tolist(), threads=threads)
     found = neighbours(
         rows["sequence"].tolist(),
         terms.definition,

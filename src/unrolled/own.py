@@ -72,7 +72,7 @@ def split(
     terms = Terms.of_cards({"alphabet": alphabet, "strands": 1 if request.single_stranded else 2}, wanted)
     strata = _strata(frame["label"].tolist(), request.multilabel, say)
     sequences = frame["sequence"].tolist()
-    check_room(frame["id"].tolist(), sequences)
+    check_room(frame["id"].tolist(), sequences, threads=request.threads)
     found = neighbours(
         sequences,
         terms.definition,

@@ -67,20 +67,28 @@ def align(pairs: list[tuple[str, str]], aligner: str, scoring: Scoring) -> list[
     return paths
 
 
-def check_room(names: Sequence[str], sequences: Sequence[str], folds: Sequence[int] | None = None) -> None:
+def check_room(
+    names: Sequence[str], sequences: Sequence[str], folds: Sequence[int] | None = None, *, threads: int = 1
+) -> None:
     """Raise UnrolledError that names the two longest sequences to be aligned, if there is no memory for that.
 
-    A path needs one byte a cell of the table. With `folds`, (N,), only sequences of different ones are aligned.
+    Each thread may align two as long. With `folds`, (N,), only sequences of different ones are aligned.
     """
     rows, sides = range(len(sequences)), range(len(sequences)) if folds is None else folds
     longest = max(rows, key=lambda row: len(sequences[row]))
     others = [row for row in rows if sides[row] != sides[longest]]
     second = max(others, key=lambda row: len(sequences[row]), default=longest)
     n, m = len(sequences[longest]), len(sequences[second])
-    if others and n * m > memory():
+    if others and threads * _table(n, m) > memory():
+        side = f" {threads} at a time" if threads > 1 else ""
         raise UnrolledError(
-            f"{names[longest]} ({n:,} letters) and {names[second]} ({m:,}) cannot be aligned: {_remedy(n, m)}"
+            f"{names[longest]} ({n:,} letters) and {names[second]} ({m:,}) cannot be aligned{side}: {_remedy(n, m)}"
         )
+
+
+def _table(n: int, m: int) -> int:
+    """Bytes of the table that a path is found in: parasail has a number as wide as a score for each cell."""
+    return (2 if min(n, m) <= SHORT else 4) * n * m
 
 
 def memory() -> int:
@@ -92,7 +100,7 @@ def memory() -> int:
 
 
 def _remedy(n: int, m: int) -> str:
-    need, have = (f"{size / 2**30:,.1f} GiB" for size in (n * m, memory()))
+    need, have = (f"{size / 2**30:,.1f} GiB" for size in (_table(n, m), memory()))
     return f"that takes {need} of {have}. Leave out or cut the longest sequences, or take a machine with more memory"
 
 
