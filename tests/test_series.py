@@ -141,8 +141,8 @@ def by_hand(found: Series, scale: Scaling) -> np.ndarray:
         m = np.isfinite(found.values[t]).astype(float)
         for k in range(d):
             if m[k]:
-                last[k] = np.clip((found.values[t, k] - scale.mean[k]) / scale.deviation[k], -5, 5)
-        rows.append(np.concatenate([last, m, delta / scale.gap]))
+                last[k] = np.clip((found.values[t, k] - scale.mean[k]) / (scale.deviation[k] or np.inf), -5, 5)
+        rows.append(np.concatenate([last, m, delta / np.where(scale.gap, scale.gap, 1)]))
     return np.array(rows)
 
 
