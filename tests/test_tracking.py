@@ -52,6 +52,7 @@ def test_how_wandb_is_to_be_told_is_read_where_the_workflow_wrote_it(tmp_path):
 def test_an_offline_run_is_grouped_and_named_after_its_cell(tmp_path):
     said = start(tmp_path)
     assert "['demo/random/lstm', 'demo/random/lstm/fold0-seed2', 'train']" in said
+    assert "wandb: " not in said
     assert len(list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))) == 1
 
 

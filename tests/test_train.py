@@ -643,7 +643,7 @@ def modules_after(statement: str) -> set[str]:
 
 HEAVY = {"torch", "lightning", "hydra", "wandb", "sklearn", "snakemake"}
 BARRED = {
-    "cli cards fetch files provenance deferred tracking server uploading": {*HEAVY, "numpy", "pandas"},
+    "cli cards fetch files provenance deferred tracking server uploading leash": {*HEAVY, "numpy", "pandas"},
     "dashboards remote": {*HEAVY, "numpy", "pandas"},
     "table tasks inputs series formats series_formats fasta_format records reading": HEAVY,
     "simulate split homology copies answers puzzles gate": HEAVY,

@@ -1,5 +1,6 @@
 """Offline runs reach a server once, whatever happens in between; without one the reason is said at once."""
 
+import math
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from unrolled.errors import UnrolledError
 from unrolled.files import write_json
 from unrolled.handover import alone
 from unrolled.uploading import sync, uploaded
-from wandb_service import KEY, complete, serving, silence
+from wandb_service import KEY, Service, complete, serving, silence
 
 RUN = """
 import os, pathlib, signal, sys
@@ -24,6 +25,12 @@ settings = {"mode": "offline", "project": "unrolled", "experiment": "demo"}
 run = tracking.start(settings, pathlib.Path(sys.argv[1]), {"cell": cell})
 for epoch in range(3):
     run.log({"epoch": epoch, "val_loss": 0.5 - epoch / 10}, step=epoch)
+if size := int(sys.argv[4]):
+    import wandb
+    kept, path = wandb.Artifact("kept", type="file"), pathlib.Path(sys.argv[1]) / "kept"
+    path.write_bytes(os.urandom(size))
+    kept.add_file(str(path))
+    run.log_artifact(kept)
 if sys.argv[3] == "SIGKILL":
     os.killpg(0, signal.SIGKILL)
 if sys.argv[3] != "finished":
@@ -35,8 +42,9 @@ tracking.finish(run, {"test/macro_f1": 0.25})
 pytestmark = pytest.mark.slow
 
 
-def track(folder: Path, seed: int = 2, end: str = "finished") -> None:
-    command = [sys.executable, "-c", RUN, folder, str(seed), end]
+def track(folder: Path, seed: int = 2, end: str = "finished", size: int = 0) -> None:
+    """Record a run, which keeps a file of this size, if any, as an artifact."""
+    command = [sys.executable, "-c", RUN, folder, str(seed), end, str(size)]
     done = subprocess.run(command, timeout=120, env=os.environ | {"HOME": str(folder)}, start_new_session=True)
     codes = {"finished": 0, "SIGTERM": 143, "SIGKILL": -signal.SIGKILL, "SIGINT": -signal.SIGINT}
     assert done.returncode == codes[end]
@@ -98,17 +106,56 @@ def test_a_run_that_was_trained_anew_since_stays_here(service, home):
     assert sync(home / "wandb") == {"uploaded": 1, "before": 1, "left": 0}
 
 
-def test_a_server_that_dies_in_the_middle_is_said_and_a_later_sync_goes_on(service, home):
-    track(home)
-    service.dying = True
+def kept_whole(service: Service, home: Path) -> bool:
+    """Whether the file that a run keeps came, to the end."""
+    committed = service.artifacts.get("kept", {}).get("committed", False)
+    return committed and (home / "kept").read_bytes() in service.files.values()
+
+
+@pytest.mark.faults(
+    "interruptions",
+    "wandb's server dies while a run is uploaded: at its content, after the first part of it, or within a file",
+    "`unrolled sync` says so within the seconds of `--stalled`, and the next one uploads the run, whole",
+)
+@pytest.mark.parametrize("fault", [{"streams": 0}, {"streams": 1}, {"room": 2 << 20}], ids=str)
+def test_a_server_that_dies_in_the_middle_is_said_and_a_later_sync_goes_on(service, home, fault):
+    track(home, size=8 << 20)
+    vars(service).update(fault)
     with pytest.raises(UnrolledError, match=r"1 of 1 runs could not be uploaded .*goes on from there"):
         sync(home / "wandb", stalled=8)
     assert service.runs  # it came as far as the name
-    assert not any(complete(run) for run in service.runs.values())
-    service.dying = False
+    assert not all(complete(run) and kept_whole(service, home) for run in service.runs.values())
+    service.streams = service.room = math.inf
     assert sync(home / "wandb") == {"uploaded": 1, "before": 0, "left": 0}
     (run,) = service.runs.values()
     assert complete(run)
+    assert kept_whole(service, home)
+
+
+@pytest.mark.parametrize("content", ["stream", "artifact"])
+def test_what_the_server_refuses_is_not_there_though_wandb_marks_the_run(service, home, content):
+    track(home, seed=1)
+    track(home, seed=2, size=1000)
+    service.barred = content
+    with pytest.raises(UnrolledError, match=r"[12] of 2 runs could not be uploaded .*goes on from there"):
+        sync(home / "wandb")
+    there = sum(uploaded(log) for log in (home / "wandb").glob("offline-run-*/*.wandb"))
+    assert there == (content == "artifact")
+    service.barred = ""
+    assert sync(home / "wandb") == {"uploaded": 2 - there, "before": there, "left": 0}
+    assert [complete(run) for run in service.runs.values()] == [True, True]
+    assert kept_whole(service, home)
+
+
+def test_a_file_that_takes_longer_than_the_limit_on_silence_is_uploaded(service, home):
+    track(home, size=24 << 20)
+    service.pace = 1.0
+    began = time.monotonic()
+    assert sync(home / "wandb", stalled=10) == {"uploaded": 1, "before": 0, "left": 0}
+    assert time.monotonic() - began > 20
+    (run,) = service.runs.values()
+    assert complete(run)
+    assert kept_whole(service, home)
 
 
 @pytest.mark.faults(
@@ -160,14 +207,35 @@ def test_a_log_that_was_cut_off_stays_here_and_the_others_go(service, home, dama
     assert sync(home / "wandb") == {"uploaded": 1, "before": 0, "left": 1}
 
 
+def flipped(log: bytes, place: int) -> bytes:
+    return log[:place] + bytes([log[place] ^ 1]) + log[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda _: b"no log of wandb's", lambda log: flipped(log, 100), lambda log: flipped(log, len(log) // 2)],
+    ids=["another file", "one bit at the beginning", "one bit in the middle"],
+)
+def test_a_log_that_wandb_rejects_is_named_and_the_others_go(service, home, damage):
+    for seed in (1, 2):
+        track(home, seed=seed)
+    log, other = sorted((home / "wandb").glob("offline-run-*/*.wandb"))
+    log.write_bytes(damage(log.read_bytes()))
+    done = unrolled_sync(home / "wandb")
+    assert done.returncode == 2
+    assert f"{log}: wandb cannot read this log" in done.stderr
+    assert uploaded(other)
+    assert [complete(run) for run in service.runs.values()] == [True]
+
+
 def test_a_wandb_that_cannot_read_its_logs_is_said(home, monkeypatch):
     (home / "wandb/offline-run-1-a").mkdir(parents=True)
     (home / "wandb/offline-run-1-a/run-a.wandb").touch()
     core = home / "core"
-    core.write_text("#!/bin/sh\nprintf 'flag provided but not defined: -summary\\nUsage:\\n' >&2\nexit 2\n")
+    core.write_text("#!/bin/sh\nprintf 'flag provided but not defined: -json\\nUsage:\\n' >&2\nexit 2\n")
     core.chmod(0o755)
     monkeypatch.setattr("wandb.util.get_core_path", lambda: str(core))
-    with pytest.raises(UnrolledError, match=r"run-a\.wandb: wandb cannot read this log \(flag .* -summary\): `pip"):
+    with pytest.raises(UnrolledError, match=r"run-a\.wandb: wandb cannot read this log \(flag .* -json\): `pip"):
         sync(home / "wandb")
 
 

@@ -6,6 +6,7 @@ projects and views, as wandb 0.31 asks for them, and keeps what it was sent, so 
 
 import gzip
 import json
+import math
 import re
 import socket
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 KEY = "0" * 40
+PART = 1 << 20  # bytes of a file that are read at once
 Json = dict[str, Any]
 
 
@@ -65,9 +67,13 @@ class Service:
     requests: list[str] = field(default_factory=list)
     refused: bool = False  # the key
     closed: bool = False  # to writers
-    dying: bool = False  # it knows a run by name, and hangs up when the content comes
+    streams: float = math.inf  # times that it takes content of runs before it hangs up; their names it takes
     only: str = ""  # the one run of which it takes the content
+    room: float = math.inf  # bytes of a file of an artifact that it takes before it hangs up
+    barred: str = ""  # content that it refuses: of a "stream", or of an "artifact"
+    pace: float = 0.0  # seconds that it takes for each part of a file
     hanging: bool = False  # it takes questions, and says nothing
+    mute: str = ""  # the question that it does not answer
     boardless: bool = False  # it hangs up when a dashboard comes
     reportless: bool = False  # it takes a workspace, and refuses a report
 
@@ -208,14 +214,21 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer({})  # wandb's measurements of itself
         service.requests.append("stream")
         name = path.split("/")[4]
-        if service.dying or service.only not in ("", name):
+        if not service.streams or service.only not in ("", name):
             return self.close()
+        if service.barred == "stream":
+            return self.answer({"error": "no room"}, 403)
+        service.streams -= 1
         service.run(name).stream(json.loads(body))
         return self.answer({})
 
     def graphql(self, service: Service, asked: Json) -> None:
         alias, field = FIELD.search(asked["query"]).groups()
         service.requests.append(field)
+        if service.mute == field:
+            while service.mute == field:
+                time.sleep(0.05)
+            return self.close()
         if service.refused or (service.closed and field != "viewer"):
             return self.answer({"errors": [{"message": "permission denied"}]}, 401 if service.refused else 403)
         if service.boardless and asked.get("variables", {}).get("type"):
@@ -225,8 +238,18 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer({"data": {alias or field: ANSWERS[field](service, asked.get("variables") or {})}})
 
     def do_PUT(self):
-        self.server.service.files[urlsplit(self.path).path.removeprefix("/storage/")] = self.body()
-        self.answer({})
+        service, path = self.server.service, urlsplit(self.path).path.removeprefix("/storage/")
+        size, content = int(self.headers["Content-Length"]), bytearray()
+        while len(content) < size:
+            part = self.rfile.read(min(PART, size - len(content)))
+            content += part
+            time.sleep(service.pace)
+            if not part or (path.startswith("artifact/") and len(content) > service.room):
+                return self.close()
+        if service.barred == "artifact" and path.startswith("artifact/"):
+            return self.answer({"error": "no room"}, 403)
+        service.files[path] = bytes(content)
+        return self.answer({})
 
     def body(self) -> bytes:
         sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -249,9 +272,13 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Says nothing of clients that hang up."""
+    """Says nothing of clients that hang up; what it has not read yet is not with the system, but with the client."""
 
     daemon_threads = True
+
+    def server_bind(self):
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)  # handed on to connections
+        super().server_bind()
 
     def handle_error(self, *_):
         if not isinstance(sys.exception(), ConnectionError):
@@ -268,7 +295,7 @@ def serving() -> Iterator[Service]:
     try:
         yield server.service
     finally:
-        server.service.hanging = False
+        server.service.hanging, server.service.mute = False, ""
         server.shutdown()
         server.server_close()
 

@@ -1,8 +1,13 @@
 """wandb as a view of what the files hold: one run per attempt at a cell of the matrix, and never a reason to fail."""
 
+import logging
 import os
+import secrets
+import shutil
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -17,6 +22,7 @@ FINISH_TIMEOUT = 60  # seconds that the end of a run waits for its upload; what 
 LEAVING = 5  # seconds that a run which is stopped gives wandb: a scheduler kills it soon after it asked it to end
 COSTS = ("params", "seconds", "epochs", "best_epoch", "peak_memory_mb", "tokens_per_second", "n_train")
 LEAKAGE = ("definition", "threshold", "method", "share_above", "above_threshold", "max_identity")  # of a certificate
+INCOMPLETE = "tracking is off, and this run stays incomplete in wandb"
 CONFUSION = ("Actual", "Predicted", "nPredictions")  # what wandb's chart calls them
 
 
@@ -91,18 +97,15 @@ class Tracker:
     @cached_property
     def run(self) -> Any | None:
         """The wandb run, started when it is first asked for; None when disabled or impossible."""
-        run = start(*self._settings)
-        for step, row in sorted(self._earlier.items()):
-            _log(run, row, step)
-        return run
+        return _told(start(*self._settings), self._earlier)
 
     def recall(self, row: dict[str, float], step: int) -> None:
         """A row that a run logged before it was interrupted: the one that goes on has all of the history."""
         self._earlier.setdefault(step, {}).update(row)
 
     def log(self, row: dict[str, float], step: int) -> None:
-        """Log one row; a failure is said and swallowed."""
-        _log(self.run, row, step)
+        """Log one row; a failure is said and swallowed, and ends the tracking of this run."""
+        self.run = _told(self.run, {step: row})
 
     def finish(self, out: Path, report: Callable[[], dict[str, Any]], certificate: Path | None) -> None:
         """Tell the results of a run and close it, and run.json which one it is; a failure is said and swallowed.
@@ -115,22 +118,26 @@ class Tracker:
         settings, _, config = self._settings
         run = self.run
         if run is None:
-            return
+            return None
         files = {"certificate": certificate, "predictions": out / "predictions.parquet"}
         try:
             measured = report()
+        except Exception as error:  # the results are in the files already
+            _say(f"could not tell the wandb run its results: {error}")
+            return finish(run, {})
+        try:
             _show_confusion(run, measured["confusion"])
             for kind in settings.get("artifacts") or []:
                 if path := files[kind]:
                     _keep(run, kind, path, config["cell"])
             summary = {f"test/{name}": value for name, value in measured["metrics"].items()}
             record = read_json(out / "run.json")
-            write_json(out / "run.json", record | {"wandb": _identity(run)})
             summary |= {f"cost/{name}": record[name] for name in COSTS if record.get(name) is not None}
-            finish(run, summary | _leakage(certificate))
-        except Exception as error:  # the results are in the files already
-            _say(f"could not tell the wandb run its results: {error}")
-            finish(run, {})
+            summary |= _leakage(certificate)
+            write_json(out / "run.json", record | {"wandb": _identity(run)})
+        except Exception as error:
+            return _give_up(run, f"could not tell the wandb run its results: {error}")
+        return finish(run, summary)
 
 
 def finish(run: Any | None, summary: dict[str, Any]) -> None:
@@ -143,9 +150,15 @@ def finish(run: Any | None, summary: dict[str, Any]) -> None:
     try:
         run.summary.update(summary)
         run.finish()
-        if not run.offline and server.finished(run.entity, run.project, run.id):
-            uploading.mark(Path(run.settings.sync_file))
-        elif not run.offline:
+        log = Path(run.settings.sync_file)
+        if run.offline:
+            if not _whole(log):
+                _say(f"{log} is cut off (is the disk full?): {INCOMPLETE}")
+        elif server.finished(run.entity, run.project, run.id) and not uploading.losses(
+            Path(run.settings.log_internal)
+        ):
+            uploading.mark(log)
+        else:
             _say(f"the server has not got all of the run: {_later(run)}")
     except TimeoutError:
         _say(f"no upload to the end within {FINISH_TIMEOUT} seconds: {_later(run)}")
@@ -160,16 +173,44 @@ def _identity(run: Any) -> dict[str, str | None]:
 
 
 def _later(run: Any) -> str:
-    return f"upload later with {uploading.how(Path(run.settings.sync_file).parents[1])}"
+    """How what the server lacks of an online run goes there, in whose log wandb writes no artifacts."""
+    return f"upload later (all but artifacts) with {uploading.how(Path(run.settings.sync_file).parents[1])}"
 
 
-def _log(run: Any | None, row: dict[str, float], step: int) -> None:
+def _whole(log: Path) -> bool:
+    """Whether an offline run's log holds its end, which wandb's process may write a little later."""
+    due = time.monotonic() + LEAVING
+    while not (whole := uploading.ended(log)) and time.monotonic() < due:
+        time.sleep(0.2)
+    return whole
+
+
+def _told(run: Any | None, rows: dict[int, dict[str, float]]) -> Any | None:
+    """Log rows by step; returns the run, or None where wandb fails, which is said once: the rest would fail, too."""
     if run is None:
-        return
+        return None
     try:
-        run.log(row, step=step)
+        for step, row in sorted(rows.items()):
+            run.log(row, step=step)
     except Exception as error:  # the row is in the history already
-        _say(f"could not log step {step}: {error}")
+        _give_up(run, f"could not log step {step}: {error}")
+        return None
+    return run
+
+
+def _give_up(run: Any, why: str) -> None:
+    """Say why no more of a run is told, and close it as a failed one, which is not uploaded."""
+    import wandb
+
+    def close() -> None:
+        try:
+            run.finish(exit_code=1)
+        finally:
+            wandb.teardown()  # where its own process has died this fails: here, not in sight of whoever reads the log
+
+    _say(f"{why}; {INCOMPLETE}")
+    with suppress(Exception):
+        server.within(LEAVING, close)
 
 
 def _show_confusion(run: Any, counts: list[dict[str, Any]]) -> None:
@@ -203,6 +244,7 @@ def _leakage(certificate: Path | None) -> dict[str, float | str]:
 def _init(mode: Literal["online", "offline"], options: dict[str, Any]) -> Any:
     os.environ.setdefault("WANDB_SILENT", "true")
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its end would wait 12 s for a server that hangs
+    logging.raiseExceptions = False  # on a full disk each line of wandb's own log would be a traceback on stderr
     put_off("wandb.sdk.launch")  # the client of a job queue, imported to find no job for this run
     import wandb
 
@@ -214,16 +256,19 @@ def _init(mode: Literal["online", "offline"], options: dict[str, Any]) -> Any:
         x_disable_stats=True,
         silent=True,
     )
+    tried = secrets.token_hex(8)
     try:
         if mode == "online":
             server.greet()
-        return wandb.init(mode=mode, settings=quiet, **options)
+        return wandb.init(mode=mode, settings=quiet, id=tried, **options)
     except (UnrolledError, wandb.errors.Error) as error:
         if mode == "offline":
             raise
+        for begun in (options["dir"] / "wandb").glob(f"run-*-{tried}"):  # empty, and it looks as if it had ended well
+            shutil.rmtree(begun, ignore_errors=True)
         _say(f"{error}; logging offline: upload later with {uploading.how(options['dir'] / 'wandb')}")
-        return wandb.init(mode="offline", settings=quiet, **options)
+        return wandb.init(mode="offline", settings=quiet, id=secrets.token_hex(8), **options)
 
 
 def _say(message: str) -> None:
-    print(f"wandb: {message}", file=sys.stderr)
+    print("wandb:", " ".join(message.split()), file=sys.stderr)  # one line, whatever wandb's errors are

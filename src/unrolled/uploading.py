@@ -1,37 +1,34 @@
 """What was tracked on this machine goes to wandb's server, once: by `wandb sync`, whose markers say what is there.
 
-`wandb sync` waits for a server that does not answer without an end, leaves with status 0 where it was refused, and
-uploads what a killed run left again and again. So the server is asked first, only runs that ended well are given to
-it, by one process at a time, an upload that makes no progress is stopped, and its markers alone count.
+`wandb sync` waits for a server that does not answer without an end, leaves with status 0 where it was refused,
+uploads what a killed run left again and again, and marks runs of which it could not send all. So the server is asked
+first, only runs that ended well are given to it, by one process at a time, an upload that sends nothing more is
+stopped, and its markers alone count, without those of runs of which its log says that something was lost.
 """
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from unrolled import handover, server
-from unrolled.errors import UnrolledError
+from unrolled.errors import UnrolledError, some
 from unrolled.files import read_json
 
-STALLED = 60  # seconds without any progress after which an upload is stopped
-LEASH = """
-import os, runpy, signal, threading
-
-def follow():
-    os.read(0, 1)  # until nobody holds the other end: whoever began this is gone
-    os.killpg(0, signal.SIGKILL)
-
-threading.Thread(target=follow, daemon=True).start()
-runpy.run_module("wandb", run_name="__main__")
-"""
+STALLED = 60  # seconds in which nothing more of any run was sent, after which an upload is stopped
+FATAL = "ERROR+4"  # the level at which wandb logs that it gives up a run's rows
+UNKEPT = "sender: failed to log artifact"
+CORRUPT = "skipped corrupt data"
+EXIT = re.compile(r'\{"num":\d+,"type":"exit",')  # a record of a log
 Progress = Callable[[int, int], None]
 
 
@@ -45,7 +42,7 @@ def sync(
     Args:
         folder: wandb's folder in results/<experiment>, which holds `offline-run-*` and `run-*`.
         entity: whose the runs are to be; by default as wandb decides.
-        stalled: seconds without progress after which the upload is stopped.
+        stalled: seconds after which an upload is stopped that sends nothing; of a large file wandb tells its parts.
         progress: is told (uploaded, of) now and then.
 
     Returns:
@@ -68,16 +65,23 @@ def _sync(folder: Path, entity: str | None, stalled: float, progress: Progress) 
     runs = _runs(folder)
     left = [run for run in runs if not uploaded(run)]
     counted = set(named(folder.parent / "runs").values()) - {""}
-    pending = [run for run in left if (not counted or _id(run) in counted) and ended(run)]
+    pending, unread, failed = [], [], []
+    for run in left:
+        try:
+            if (not counted or _id(run) in counted) and ended(run):
+                pending.append(run)
+        except UnrolledError as error:  # the others are no worse for it
+            unread.append(str(error))
     if pending:
         server.greet()
-        said = _upload(pending, folder, entity, stalled, progress)
-        failed = sum(not uploaded(run) for run in pending)
-        if failed:
-            raise UnrolledError(
-                f"{folder}: {failed} of {len(pending)} runs could not be uploaded ({said}); "
-                "the same command goes on from there"
-            )
+        earlier = _logs(folder)
+        why = _upload(pending, folder, entity, stalled, progress)
+        why = _unmark(pending, _logs(folder) - earlier) or why
+        if n := sum(not uploaded(run) for run in pending):
+            told = f"{n} of {len(pending)} runs could not be uploaded ({why}); the same command goes on from there"
+            failed = [f"{folder}: {told}"]
+    if problems := failed + some(unread):
+        raise UnrolledError("\n".join(problems))
     return {"uploaded": len(pending), "before": len(runs) - len(left), "left": len(left) - len(pending)}
 
 
@@ -89,30 +93,49 @@ def how(folder: Path) -> str:
 
 def uploaded(run: Path) -> bool:
     """Whether a run's log has wandb's marker."""
-    return run.with_suffix(".wandb.synced").exists()
+    return _marker(run).exists()
 
 
 def mark(run: Path) -> None:
     """Say in wandb's way that a run's log is on the server: it went there while it was written."""
-    run.with_suffix(".wandb.synced").touch()
+    _marker(run).touch()
+
+
+def losses(log: Path) -> dict[str, str]:
+    """What wandb says that it could not send, where it says it alone: in its log, not by its status or its marker.
+
+    Args:
+        log: debug-sync.*.log of an upload, or debug-internal.log of a run: a JSON object a line.
+
+    Returns:
+        The first reason, by the file name of the run's log, or by "" where it is a run's own.
+    """
+    found: dict[str, str] = {}
+    for line in log.read_text(errors="replace").splitlines():
+        with suppress(ValueError):  # it was killed within a line
+            told = json.loads(line)
+            if told["level"] == FATAL or "task" in told or told["msg"].startswith(UNKEPT):
+                found.setdefault(Path(told.get("sync_path", "")).name, told["msg"])
+    return found
 
 
 def ended(run: Path) -> bool:
     """Whether a run's log holds a good end: of one that goes on or was killed it has none, of a stopped one a bad.
 
-    Raises UnrolledError if wandb cannot read it.
+    Raises UnrolledError if wandb cannot read it, or a part of it: its upload would fail, and may stop the others.
     """
     from wandb.util import get_core_path  # `wandb leet inspect` itself takes a second to start
 
-    command = [get_core_path(), "leet", "inspect", "--no-observability", "--summary", "--json"]
+    command = [get_core_path(), "leet", "inspect", "--no-observability", "--json"]
     told = subprocess.run([*command, "--run-file", run, run.parents[1]], capture_output=True, text=True)
-    if told.returncode:
+    if told.returncode or CORRUPT in told.stderr:
         why = told.stderr.partition("\n")[0]
         raise UnrolledError(
             f"{run}: wandb cannot read this log ({why}): `pip install 'wandb>=0.31'`, or remove {run.parent} if the "
             "log is damaged"
         )
-    return bool(json.loads(told.stdout).get("exit_code") == 0)
+    ends = [line for line in told.stdout.splitlines() if EXIT.match(line)]
+    return bool(ends) and json.loads(ends[-1])["exit"].get("exit_code", 0) == 0
 
 
 def named(folder: Path) -> dict[Path, str]:
@@ -132,41 +155,57 @@ def _id(run: Path) -> str:
     return run.stem.removeprefix("run-")
 
 
+def _marker(run: Path) -> Path:
+    return run.with_suffix(".wandb.synced")
+
+
 def _upload(pending: list[Path], folder: Path, entity: str | None, stalled: float, progress: Progress) -> str:
-    """Let wandb upload while there is progress, and this process lives; returns why it ended."""
+    """Let wandb upload while it sends anything, and this process lives; returns why it ended."""
     owner = ["--entity", entity] if entity else []
-    command = [sys.executable, "-c", LEASH, "sync", "--include-online", *owner, *map(str, pending)]
+    command = [sys.executable, "-m", "unrolled.leash", "sync", "--include-online", *owner, *map(str, pending)]
     known = os.environ | {"WANDB_DIR": str(folder.parent)}  # its own log goes there, not to the working directory
     apart: dict[str, Any] = {"stderr": subprocess.STDOUT, "env": known, "start_new_session": True}
     with (
-        tempfile.TemporaryFile("w+") as said,
+        tempfile.TemporaryFile() as said,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, **apart) as child,
     ):
-        seen, since = _seen(pending), time.monotonic()
+        seen, since = (0, 0), time.monotonic()
         try:
             while time.monotonic() - since < stalled:
                 try:
                     child.wait(timeout=0.5)
-                    said.seek(0)
-                    return _last(said.read())
+                    return _last(_lines(said))
                 except subprocess.TimeoutExpired:
-                    now = _seen(pending)
+                    now = sum(map(uploaded, pending)), len(set(_lines(said)))
                     if now != seen:
                         seen, since = now, time.monotonic()
-                        progress(sum(map(uploaded, pending)), len(pending))
+                        progress(now[0], len(pending))
             return f"no progress for {stalled:g} seconds"
         finally:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)  # its service, which would go on trying, ends with it
 
 
-def _seen(runs: list[Path]) -> list[tuple[bool, int]]:
-    """What changes while runs are uploaded: wandb's marker of each, and how far it says that it came."""
-    states = [run.with_suffix(".wandb.syncstate") for run in runs]
-    return [(uploaded(run), s.stat().st_mtime_ns if s.exists() else 0) for run, s in zip(runs, states, strict=True)]
+def _lines(said: IO[bytes]) -> list[str]:
+    """What a process that writes into this file has said; where it writes on does not move."""
+    return os.pread(said.fileno(), os.fstat(said.fileno()).st_size, 0).decode(errors="replace").splitlines()
 
 
-def _last(said: str) -> str:
+def _last(said: list[str]) -> str:
     """The last error that wandb tells, or else its last line."""
-    lines = [line.removeprefix("wandb: ").strip() for line in said.splitlines() if line.strip()]
+    lines = [line.removeprefix("wandb: ").strip() for line in said if line.strip()]
     return next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "wandb says nothing")
+
+
+def _logs(folder: Path) -> set[Path]:
+    """What wandb wrote of its uploads."""
+    return set((folder.parent / "wandb" / "logs").glob("debug-sync.*.log"))
+
+
+def _unmark(pending: list[Path], logs: Iterable[Path]) -> str:
+    """Take the marker from runs of which wandb could not send all; returns the first reason, "" without."""
+    lost = {name: why for log in logs for name, why in losses(log).items()}
+    for run in pending:
+        if run.name in lost:
+            _marker(run).unlink(missing_ok=True)
+    return next(iter(lost.values()), "")
