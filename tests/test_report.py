@@ -225,12 +225,14 @@ def test_a_gradient_that_is_no_number_leaves_the_page(tmp_path: Path, spoilt: fl
 
 def test_number() -> None:
     assert [wording.number(x, 1) for x in (-1234.56, -0.04, MISSING)] == ["−1,234.6", "0.0", "–"]
-    assert [wording.signed(x) for x in (0.124, 0.002, 0.0001, -0.0001, -0.2)] == [
+    assert [wording.signed(x) for x in (0.124, 0.002, 0.0001, -0.0001, -0.2, 0, -1e-17)] == [
         "+0.12",
         "+0.002",
-        "0.00",
-        "0.00",
+        "+0.0001",
+        "−0.0001",
         "−0.20",
+        "0.00",
+        "0.00",
     ]
 
 
