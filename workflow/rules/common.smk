@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 try:
@@ -14,13 +15,21 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"unrolled: error: {error}; run `make setup`, then `.venv/bin/snakemake` or `. .venv/bin/activate`")
 
+
+@contextmanager
+def mendable():
+    """What the user can mend ends the workflow with one line."""
+    try:
+        yield
+    except (UnrolledError, OSError) as error:
+        sys.exit(f"unrolled: error: {error}")
+
+
 DECK = cards.Deck(Path("config"), Path("workflow/schemas"))
-try:
+with mendable():
     CARDS = DECK.matrix(config, " + ".join(map(os.path.relpath, workflow.configfiles)))
     CELLS = cards.cells(config["matrix"], CARDS["model"])
     ASKED = cards.asked(config.get("resources", {}), CARDS["model"])
-except UnrolledError as error:
-    sys.exit(f"unrolled: error: {error}")
 
 RESULTS = f"results/{config['experiment']}"
 RUN = f"{RESULTS}/runs/{{data}}/{{split}}/{{model}}/fold{{fold}}-seed{{seed}}"
@@ -151,11 +160,12 @@ LEFT = Path(RESULTS) / "logs" / "slurm.json"
 
 
 onstart:
-    # What the experiment says, for its runs and for commands that are given the folder of the results alone.
-    write_json(TOLD, {"metric": config["metric"], "wandb": WANDB | {"experiment": config["experiment"]}})
-    # Jobs of a Snakemake that was killed would be at the runs that this one starts again.
-    if name := getattr(workflow.scheduler._executor, "run_uuid", None):
-        leftovers.take_over(LEFT, name)
+    with mendable():
+        # What the experiment says, for its runs and for commands that are given the folder of the results alone.
+        write_json(TOLD, {"metric": config["metric"], "wandb": WANDB | {"experiment": config["experiment"]}})
+        # Jobs of a Snakemake that was killed would be at the runs that this one starts again.
+        if name := getattr(workflow.scheduler._executor, "run_uuid", None):
+            leftovers.take_over(LEFT, name)
 
 
 onsuccess:
