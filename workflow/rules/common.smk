@@ -161,11 +161,12 @@ LEFT = Path(RESULTS) / "logs" / "slurm.json"
 
 onstart:
     with mendable():
-        # What the experiment says, for its runs and for commands that are given the folder of the results alone.
-        write_json(TOLD, {"metric": config["metric"], "wandb": WANDB | {"experiment": config["experiment"]}})
-        # Jobs of a Snakemake that was killed would be at the runs that this one starts again.
+        # Jobs of a Snakemake that was killed would be at the files that this one writes.
         if name := getattr(workflow.scheduler._executor, "run_uuid", None):
-            leftovers.take_over(LEFT, name)
+            leftovers.take_over(LEFT, name, Path("results").glob(f"*/logs/{LEFT.name}"))
+        # What the experiment says, for its runs and for commands that are given the folder of the results alone.
+        # It is newer than all that jobs of another Snakemake wrote.
+        write_json(TOLD, {"metric": config["metric"], "wandb": WANDB | {"experiment": config["experiment"]}})
 
 
 onsuccess:
