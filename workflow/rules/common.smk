@@ -9,7 +9,7 @@ from pathlib import Path
 
 try:
     import unrolled
-    from unrolled import cards, dashboards, leftovers, provenance
+    from unrolled import cards, controller, dashboards, leftovers, provenance
     from unrolled.errors import UnrolledError
     from unrolled.files import write_json
 except ModuleNotFoundError as error:
@@ -161,8 +161,14 @@ LEFT = Path(RESULTS) / "logs" / "slurm.json"
 
 onstart:
     with mendable():
-        # Jobs of a Snakemake that was killed would be at the files that this one writes.
-        if name := getattr(workflow.scheduler._executor, "run_uuid", None):
+        executor = workflow.scheduler._executor
+        if name := getattr(executor, "run_uuid", None):  # that of Slurm
+            executor.run_jobs = controller.when_there(executor.run_jobs)
+            settings = workflow.executor_settings
+            settings.status_command = controller.witness(
+                settings.status_command, Path("workflow/profiles/slurm/bin")
+            )
+            # Jobs of a Snakemake that was killed would be at the files that this one writes.
             leftovers.take_over(LEFT, name, Path("results").glob(f"*/logs/{LEFT.name}"))
         # What the experiment says, for its runs and for commands that are given the folder of the results alone.
         # It is newer than all that jobs of another Snakemake wrote.
