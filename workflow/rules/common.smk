@@ -63,6 +63,9 @@ HOME = workflow.is_main_process and workflow.resource_settings.nodes is None
 CORES = workflow.resource_settings.cores if HOME else None
 HALF = max(1, (CORES or 8) // 2)
 EVERY = CORES or HALF
+# All runs at home take the first GPU: of those that ask for one of their own one at a time, unless --resources tells.
+if HOME:
+    workflow.global_resources.setdefault("own_gpus", 1)
 MATRIX = json.dumps(config["matrix"])
 SOURCE = Path(os.path.relpath(Path(unrolled.__file__).parent))
 
@@ -90,6 +93,7 @@ SHARED = {
 OF_RUN = SHARED | {
     "mem_mb": lambda w, attempt: ASKED[w.model]["mem_mb"] * attempt,
     "runtime": lambda w, attempt: minutes(ASKED[w.model]["runtime"]) * attempt,
+    "own_gpus": lambda w: cards.own_gpus(ASKED[w.model]["gres"]),
 }
 
 
