@@ -237,9 +237,25 @@ def test_the_grace_begins_when_a_job_is_missed_last(place: Path) -> None:
     hand_in(place, "pbs", "")
     status(place, "pbs", pbs(UNKNOWN))
     gone = place / LOGS / "7.gone"
-    gone.write_text("0\n")  # since 1970
+    gone.write_text("0\n")  # since the start of this machine
     assert status(place, "pbs", ALIVE["pbs"]["runs"]) == "running"
     assert status(place, "pbs", pbs(UNKNOWN)) == "running"
+
+
+@pytest.mark.skipif(not Path("/proc/uptime").exists(), reason="needs a clock that nobody sets")
+def test_a_clock_that_is_set_ends_no_grace(place: Path) -> None:
+    hand_in(place, "pbs", "")
+    for day in (0, 86400, 0):
+        stub(place, "date", f"echo {1800000000 + day}")
+        assert status(place, "pbs", pbs(UNKNOWN)) == "running"
+    assert status(place, "pbs", pbs(UNKNOWN), grace=0) == "failed"
+
+
+def test_a_grace_that_began_later_than_now_begins_again(place: Path) -> None:
+    hand_in(place, "pbs", "")
+    (place / LOGS / "7.gone").write_text("99999999999\n")
+    assert status(place, "pbs", pbs(UNKNOWN)) == "running"
+    assert status(place, "pbs", pbs(UNKNOWN), grace=0) == "failed"
 
 
 @pytest.mark.parametrize("left", ["nothing", "an empty file"])
