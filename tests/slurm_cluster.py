@@ -175,7 +175,7 @@ class Cluster:
         os.kill(self._pid("slurmctld"), signal.SIGKILL)
 
     def cut_power(self, node: str) -> None:
-        """Kill a node's daemon and all that runs there, at once."""
+        """Kill a node's daemon and all that runs there, at once: nobody is left to tell the controller."""
         os.kill(self._pid(f"slurmd.{node}"), signal.SIGKILL)
         for pid in self._running_on(node):
             with contextlib.suppress(ProcessLookupError):
@@ -215,16 +215,18 @@ class Cluster:
         path = self.root / ("munge/pid" if name == "munge/munged" else f"{name}.pid")
         return int(path.read_text())
 
-    def _running_on(self, node: str) -> Iterator[int]:
-        """Processes whose environment says that they are of a job on this node of this cluster, and their daemons."""
+    def _running_on(self, node: str) -> list[int]:
+        """Processes of jobs on a node of this cluster, by their environment; first those of Slurm that watch them."""
+        wanted = {f"SLURMD_NODENAME={node}".encode(), f"SLURM_CONF={self.root}/slurm.conf".encode()}
+        found, watchers = [], set()
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                told = (folder / "environ").read_bytes().split(b"\0")
-                if (
-                    f"SLURMD_NODENAME={node}".encode() in told
-                    and f"SLURM_CONF={self.root}/slurm.conf".encode() in told
-                ):
-                    yield int(folder.name)
+                if wanted <= set((folder / "environ").read_bytes().split(b"\0")):
+                    found.append(int(folder.name))
+                    parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+                    if Path(f"/proc/{parent}/comm").read_text() == "slurmstepd\n":
+                        watchers.add(int(parent))
+        return [*watchers, *found]
 
 
 @contextlib.contextmanager

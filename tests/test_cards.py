@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from unrolled.cards import AXES, Cell, Deck, asked, cells, read_yaml
+from unrolled.cards import AXES, Cell, Deck, asked, cells, own_gpus, read_yaml
 from unrolled.errors import UnrolledError
 
 ROOT = Path(__file__).parents[1]
@@ -97,6 +97,14 @@ def test_what_the_experiment_says_of_a_model_goes_before_its_card_and_that_befor
         "gru": {"mem_mb": 2, "runtime": "1h", "gres": "shard:1"},
         "kmer": {"mem_mb": 9, "runtime": "1h", "gres": ""},
     }
+
+
+@pytest.mark.parametrize(
+    ("gres", "gpus"),
+    [("", 0), ("shard:1", 0), ("mps:25", 0), ("gpu", 1), ("gpu:2", 2), ("gpu:a100", 1), ("gpu:1g.5gb:2", 2)],
+)
+def test_gpus_of_ones_own_are_counted(gres, gpus):
+    assert own_gpus(gres) == gpus
 
 
 def test_a_card_says_what_its_runs_ask_for(deck):

@@ -49,6 +49,23 @@ def test_jobs_of_a_living_workflow_are_left_alone(queue: Path) -> None:
     assert not (queue / "cancelled").exists()
 
 
+@pytest.mark.parametrize(("host", "cancelled"), [(HERE, True), ("elsewhere", False)])
+def test_jobs_of_another_experiment_are_cancelled_where_its_workflow_is_known_to_be_dead(
+    queue: Path, host: str, cancelled: bool
+) -> None:
+    write_json(queue / "other", {"name": "old", "host": host, "pid": dead()})
+    leftovers.take_over(queue / "record", "new", [queue / "other", queue / "record"])
+    assert (queue / "cancelled").exists() == cancelled
+    assert read_json(queue / "record")["name"] == "new"
+    assert read_json(queue / "other")["name"] == "old"
+
+
+def test_this_experiments_record_is_of_a_dead_workflow_wherever_that_was(queue: Path) -> None:
+    write_json(queue / "record", {"name": "old", "host": "elsewhere", "pid": os.getpid()})
+    leftovers.take_over(queue / "record", "new", [queue / "record"])
+    assert (queue / "cancelled").read_text() == "--name=old\n"
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to tell processes of one number apart")
 @pytest.mark.parametrize("pid", [os.getpid(), 1], ids=["mine", "another"])
 def test_a_number_that_another_process_has_since_is_no_living_workflow(queue: Path, pid: int) -> None:

@@ -3,6 +3,7 @@
 They answer as the manuals of the schedulers say: OpenPBS without a history of jobs, Torque whose `qstat -x` is XML.
 """
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -19,12 +20,17 @@ def stub(folder: Path, name: str, does: str) -> None:
     path.chmod(0o755)
 
 
-def call(folder: Path, scheduler: str, *command: str, **env: str) -> str:
-    """What a command of the profile prints, the stubs of the folder being the scheduler's."""
+def run(folder: Path, scheduler: str, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """A command of the profile, the stubs of the folder being the scheduler's."""
     env = {"PATH": f"{folder}:{os.environ['PATH']}", "UNROLLED_SCHEDULER": scheduler} | env
     done = subprocess.run([PROFILE / command[0], *command[1:]], cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done
+
+
+def call(folder: Path, scheduler: str, *command: str, **env: str) -> str:
+    """What it prints."""
+    return run(folder, scheduler, *command, **env).stdout
 
 
 SUBMISSIONS = {  # command, its answer, and what it is to be asked for
@@ -59,23 +65,56 @@ def place(tmp_path: Path) -> Path:
     return folder
 
 
-def hand_in(folder: Path, scheduler: str, script: str) -> tuple[str, Path]:
+def hand_in(folder: Path, scheduler: str, script: str) -> tuple[subprocess.CompletedProcess[str], Path]:
     """Submit a script; returns what is printed, and the file that the scheduler is to run."""
     command, answer, _ = SUBMISSIONS[scheduler]
     (folder / "job.sh").write_text(script)
     stub(folder, command, f"printf '%s|' \"$@\" > asked; echo '{answer}'")
-    said = call(folder, scheduler, "submit", "4", "8000", "90", "job.sh", UNROLLED_SUBMIT="-q long")
+    said = run(folder, scheduler, "submit", "4", "8000", "90", "job.sh", UNROLLED_SUBMIT="-q long")
     (folder / "job.sh").unlink()  # Snakemake's goes when it ends
     return said, Path((folder / "asked").read_text().split("|")[-2])
 
 
+def asking(gres: str) -> str:
+    """The head of a script as Snakemake writes it."""
+    told = {"params": {"changes": ['train.x={"gres": "no"}']}, "resources": {"gres": gres, "turn": 1}}
+    return f"#!/bin/sh\n# properties = {json.dumps(told)}\necho '# properties = '\n"
+
+
+@pytest.mark.parametrize("script", ["#!/bin/sh\n", asking("")])
 @pytest.mark.parametrize("scheduler", SUBMISSIONS)
-def test_a_job_is_handed_over_in_the_units_of_the_scheduler(place: Path, scheduler: str) -> None:
-    said, job = hand_in(place, scheduler, "#!/bin/sh\n")
-    assert said == "7\n"
+def test_a_job_is_handed_over_in_the_units_of_the_scheduler(place: Path, scheduler: str, script: str) -> None:
+    said, job = hand_in(place, scheduler, script)
+    assert (said.stdout, said.stderr) == ("7\n", "")
     wanted = SUBMISSIONS[scheduler][2].replace("HERE", str(place))
     assert (place / "asked").read_text() == f"{wanted}{job}|"
     assert job.parent == place / LOGS
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "gres", "asked"),
+    [
+        ("slurm", "gpu:a100:2", "|--gres=gpu:a100:2|"),
+        ("slurm", "shard:1", "|--gres=shard:1|"),
+        ("pbs", "gpu", "|select=1:ncpus=4:mem=8000mb:ngpus=1|"),
+        ("pbs", "gpu:2", "|select=1:ncpus=4:mem=8000mb:ngpus=2|"),
+        ("lsf", "gpu:2", "|-gpu|num=2|"),
+    ],
+)
+def test_a_gpu_is_asked_for(place: Path, scheduler: str, gres: str, asked: str) -> None:
+    said, _ = hand_in(place, scheduler, asking(gres))
+    assert (said.stdout, said.stderr) == ("7\n", "")
+    assert asked in (place / "asked").read_text()
+
+
+@pytest.mark.parametrize(("scheduler", "gres"), [("sge", "gpu:1"), ("pbs", "shard:1"), ("lsf", "gpu:a100:1")])
+def test_what_a_template_cannot_ask_for_is_said(place: Path, scheduler: str, gres: str) -> None:
+    said, job = hand_in(place, scheduler, asking(gres))
+    assert said.stdout == "7\n"
+    warning = f"warning: {scheduler} is not asked for gres {gres}: give the site's option in UNROLLED_SUBMIT\n"
+    assert said.stderr == warning
+    wanted = SUBMISSIONS[scheduler][2].replace("HERE", str(place))
+    assert (place / "asked").read_text() == f"{wanted}{job}|"
 
 
 def test_a_job_that_the_scheduler_does_not_take_is_no_job(place: Path) -> None:
@@ -198,9 +237,25 @@ def test_the_grace_begins_when_a_job_is_missed_last(place: Path) -> None:
     hand_in(place, "pbs", "")
     status(place, "pbs", pbs(UNKNOWN))
     gone = place / LOGS / "7.gone"
-    gone.write_text("0\n")  # since 1970
+    gone.write_text("0\n")  # since the start of this machine
     assert status(place, "pbs", ALIVE["pbs"]["runs"]) == "running"
     assert status(place, "pbs", pbs(UNKNOWN)) == "running"
+
+
+@pytest.mark.skipif(not Path("/proc/uptime").exists(), reason="needs a clock that nobody sets")
+def test_a_clock_that_is_set_ends_no_grace(place: Path) -> None:
+    hand_in(place, "pbs", "")
+    for day in (0, 86400, 0):
+        stub(place, "date", f"echo {1800000000 + day}")
+        assert status(place, "pbs", pbs(UNKNOWN)) == "running"
+    assert status(place, "pbs", pbs(UNKNOWN), grace=0) == "failed"
+
+
+def test_a_grace_that_began_later_than_now_begins_again(place: Path) -> None:
+    hand_in(place, "pbs", "")
+    (place / LOGS / "7.gone").write_text("99999999999\n")
+    assert status(place, "pbs", pbs(UNKNOWN)) == "running"
+    assert status(place, "pbs", pbs(UNKNOWN), grace=0) == "failed"
 
 
 @pytest.mark.parametrize("left", ["nothing", "an empty file"])

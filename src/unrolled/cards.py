@@ -215,6 +215,12 @@ def asked(resources: Mapping[str, Any], models: Mapping[str, Card]) -> dict[str,
     }
 
 
+def own_gpus(gres: str) -> int:
+    """How many GPUs of its own a run asks for, as Slurm writes it (gpu, gpu:2, gpu:a100:2); a share is none."""
+    name, *more = gres.split(":")
+    return (int(more[-1]) if more and more[-1].isdigit() else 1) if name == "gpu" else 0
+
+
 def _impossible(matrix: Mapping[str, Sequence[Any]], cards: Mapping[str, Mapping[str, Card]]) -> Iterator[str]:
     for (split, card), fold in itertools.product(cards["split"].items(), matrix["fold"]):
         if fold >= card["folds"]:

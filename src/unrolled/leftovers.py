@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,27 @@ from unrolled.files import read_json, write_json
 PATIENCE = 600  # seconds for cancelled jobs to end: Slurm's KillWait and a node that is slow to answer
 
 
-def take_over(record: Path, name: str) -> None:
+def take_over(record: Path, name: str, others: Iterable[Path] = ()) -> None:
     """Cancel what is left of the workflow in `record`, wait until it has ended, and write down this one's `name`.
 
     A run that is cancelled goes on from its last epoch. Nothing is cancelled while the Snakemake that asked for it
-    lives on this machine.
+    lives on this machine. One that ran elsewhere is dead if it had this record: Snakemake's lock tells.
+
+    Args:
+        record: this experiment's.
+        name: of this workflow's jobs.
+        others: records of other experiments in this folder, whose jobs may be at data that both share; they are
+            cancelled where their workflow died on this machine.
 
     Raises:
         UnrolledError: the jobs do not end, or Slurm does not say whether there are any.
     """
-    old = read_json(record) if record.is_file() else None
-    if old and not _lives(old) and (left := _queued(old["name"])):
-        say(f"{len(left)} jobs that a killed workflow left in the queue are cancelled; their runs go on")
-        subprocess.run(["scancel", f"--name={old['name']}"], check=False)
-        _await_end(old["name"])
+    for path in {record, *others}:
+        old = read_json(path) if path.is_file() else None
+        if old and not _lives(old, elsewhere=path != record) and (left := _queued(old["name"])):
+            say(f"{len(left)} jobs that a killed workflow left in the queue are cancelled; their runs go on")
+            subprocess.run(["scancel", f"--name={old['name']}"], check=False)
+            _await_end(old["name"])
     write_json(record, {"name": name} | _here())
 
 
@@ -56,9 +64,10 @@ def _born(pid: int) -> str | None:
         return None
 
 
-def _lives(old: dict[str, Any]) -> bool:
+def _lives(old: dict[str, Any], elsewhere: bool) -> bool:
+    """Whether the Snakemake of a record lives; `elsewhere` is the answer for one on another machine."""
     if old["host"] != socket.gethostname():
-        return False
+        return elsewhere
     try:
         os.kill(old["pid"], 0)
     except ProcessLookupError:

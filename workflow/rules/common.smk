@@ -4,23 +4,32 @@ import os
 import re
 import shlex
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 try:
     import unrolled
-    from unrolled import cards, dashboards, leftovers, provenance
+    from unrolled import cards, controller, dashboards, leftovers, provenance
     from unrolled.errors import UnrolledError
     from unrolled.files import write_json
 except ModuleNotFoundError as error:
     sys.exit(f"unrolled: error: {error}; run `make setup`, then `.venv/bin/snakemake` or `. .venv/bin/activate`")
 
+
+@contextmanager
+def mendable():
+    """What the user can mend ends the workflow with one line."""
+    try:
+        yield
+    except (UnrolledError, OSError) as error:
+        sys.exit(f"unrolled: error: {error}")
+
+
 DECK = cards.Deck(Path("config"), Path("workflow/schemas"))
-try:
+with mendable():
     CARDS = DECK.matrix(config, " + ".join(map(os.path.relpath, workflow.configfiles)))
     CELLS = cards.cells(config["matrix"], CARDS["model"])
     ASKED = cards.asked(config.get("resources", {}), CARDS["model"])
-except UnrolledError as error:
-    sys.exit(f"unrolled: error: {error}")
 
 RESULTS = f"results/{config['experiment']}"
 RUN = f"{RESULTS}/runs/{{data}}/{{split}}/{{model}}/fold{{fold}}-seed{{seed}}"
@@ -54,6 +63,9 @@ HOME = workflow.is_main_process and workflow.resource_settings.nodes is None
 CORES = workflow.resource_settings.cores if HOME else None
 HALF = max(1, (CORES or 8) // 2)
 EVERY = CORES or HALF
+# All runs at home take the first GPU: of those that ask for one of their own one at a time, unless --resources tells.
+if HOME:
+    workflow.global_resources.setdefault("own_gpus", 1)
 MATRIX = json.dumps(config["matrix"])
 SOURCE = Path(os.path.relpath(Path(unrolled.__file__).parent))
 
@@ -81,6 +93,7 @@ SHARED = {
 OF_RUN = SHARED | {
     "mem_mb": lambda w, attempt: ASKED[w.model]["mem_mb"] * attempt,
     "runtime": lambda w, attempt: minutes(ASKED[w.model]["runtime"]) * attempt,
+    "own_gpus": lambda w: cards.own_gpus(ASKED[w.model]["gres"]),
 }
 
 
@@ -151,11 +164,19 @@ LEFT = Path(RESULTS) / "logs" / "slurm.json"
 
 
 onstart:
-    # What the experiment says, for its runs and for commands that are given the folder of the results alone.
-    write_json(TOLD, {"metric": config["metric"], "wandb": WANDB | {"experiment": config["experiment"]}})
-    # Jobs of a Snakemake that was killed would be at the runs that this one starts again.
-    if name := getattr(workflow.scheduler._executor, "run_uuid", None):
-        leftovers.take_over(LEFT, name)
+    with mendable():
+        executor = workflow.scheduler._executor
+        if name := getattr(executor, "run_uuid", None):  # that of Slurm
+            executor.run_jobs = controller.when_there(executor.run_jobs)
+            settings = workflow.executor_settings
+            settings.status_command = controller.witness(
+                settings.status_command, Path("workflow/profiles/slurm/bin")
+            )
+            # Jobs of a Snakemake that was killed would be at the files that this one writes.
+            leftovers.take_over(LEFT, name, Path("results").glob(f"*/logs/{LEFT.name}"))
+        # What the experiment says, for its runs and for commands that are given the folder of the results alone.
+        # It is newer than all that jobs of another Snakemake wrote.
+        write_json(TOLD, {"metric": config["metric"], "wandb": WANDB | {"experiment": config["experiment"]}})
 
 
 onsuccess:
