@@ -27,11 +27,11 @@ def refuse(what: str, offenders: Iterable[str], remedy: str, total: int | None =
     """
     found = list(offenders)
     if found:
-        n = total or len(found)
-        raise UnrolledError("\n  ".join([f"{what} ({n} in all):", *some(found, n)]) + f"\n{remedy}")
+        shown = some(found, total)
+        raise UnrolledError("\n  ".join([f"{what} ({total or len(found)} in all):", *shown]) + f"\n{remedy}")
 
 
-def some(found: Sequence[str], total: int, where: str = "") -> list[str]:
-    """The first five, and how many more there are, if any, and where."""
-    shown = found[:5]
-    return [*shown, *([f"... and {total - len(shown)} more{where}"] if total > len(shown) else [])]
+def some(found: Sequence[str], total: int | None = None, where: str = "") -> list[str]:
+    """The first five, and how many more of `total` there are, if any, and where."""
+    more = (total or len(found)) - len(found[:5])
+    return [*found[:5], *([f"... and {more} more{where}"] if more > 0 else [])]

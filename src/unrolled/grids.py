@@ -85,7 +85,7 @@ def scores(tables: Tables) -> Grid:
 
 def _digits(frame: pd.DataFrame, column: str) -> dict[str, int]:
     """Decimals for each metric: three, or more in a small unit."""
-    return {metric: max(3, decimals(*values) + 1) for metric, values in frame.groupby("metric")[column]}
+    return {str(metric): max(3, decimals(*values) + 1) for metric, values in frame.groupby("metric")[column]}
 
 
 def _score(row: Mapping[Any, Any], digits: int, runs: int = 0) -> Cell:
@@ -149,9 +149,9 @@ def _by_part(tables: Tables, table: str, title: str, *names: str) -> Grid:
     frame = tables.frames[table]
     metrics, digits = list(dict.fromkeys(frame["metric"])), _digits(frame, "mean")
     rows = []
-    for (*place, n), own in frame.groupby(["split", "model", *names, "sequences"], sort=False):
-        scores = own.set_index("metric").to_dict("index")
-        begin = [*(_cell(one, 0) for one in place), Cell(size(n), n)]
+    for place, own in frame.groupby(["split", "model", *names, "sequences"], sort=False):
+        scores, n = own.set_index("metric").to_dict("index"), float(own["sequences"].iloc[0])
+        begin = [*(_cell(one, 0) for one in place[:-1]), Cell(size(n), n)]
         rows.append([*begin, *(_score(scores[metric], digits[metric]) for metric in metrics)])
     head = ["split", "model", *names, "sequences a run", *map(label, metrics)]
     return Grid(f"{title}: means over runs, 95\u00a0% intervals below", head, rows)

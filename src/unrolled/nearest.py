@@ -141,7 +141,7 @@ def cross(
         say(f"aligning all {pairs:,} pairs, about {spoken(cost)} on two cores")
         job.align(_all(folds), pairs)
         return job.found(pairs, None)
-    queries = [sequences[row] for row in np.flatnonzero(folds == folds.max())] if one_sided else sequences
+    queries = [sequences[row] for row in np.flatnonzero(folds == folds.max()).tolist()] if one_sided else sequences
     level = level or sensitivity(queries, budget)
     searching = candidates.seconds(queries, level, CORES)
     say(

@@ -186,9 +186,10 @@ def certify(
 
     whole, card = tables.read(table), read_yaml(data_card)
     made = audit.folded(whole, read_parquet(folds))
-    level = sensitivity(whole["sequence"], 60 * minutes)  # as the split's own, of those that it removed, too
-    effort = {"budget": 60 * minutes, "level": level, "threads": threads}
-    effort |= {"progress": meter("certify: pairs"), "say": say}
+    effort = {
+        "level": sensitivity(whole["sequence"].tolist(), 60 * minutes),  # of those that the split removed, too
+        **{"budget": 60 * minutes, "threads": threads, "progress": meter("certify: pairs"), "say": say},
+    }
     promised = read_yaml(split_card)
     certificate, nearest = inputs.of(card).certify(made, card, promised, **effort)
     certificate = {"data": data_card.stem, "split": split_card.stem, "group": promised["group"]} | certificate
