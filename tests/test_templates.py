@@ -137,6 +137,21 @@ def test_a_scheduler_that_is_away_for_a_while_is_asked_again(place: Path, away: 
     assert (place / "tries").read_text() == "asked\n" * 3
 
 
+def test_a_scheduler_that_refuses_is_not_waited_for_by_every_job(place: Path) -> None:
+    (place / "job.sh").write_text("")
+    stub(place, "sbatch", "echo asked >> tries; [ -e open ] && echo 7")
+    submit = ("slurm", "submit", "4", "8000", "90", "job.sh")
+    for tries in (3, 4, 5):
+        with pytest.raises(AssertionError, match="the scheduler did not take the job"):
+            call(place, *submit, UNROLLED_PAUSES="0 0.1")
+        assert (place / "tries").read_text() == "asked\n" * tries
+    (place / "open").touch()
+    assert call(place, *submit, UNROLLED_PAUSES="0 0.1") == "7\n"
+    (place / "open").unlink()
+    with pytest.raises(AssertionError, match=r"trying again in 0\.1 s"):
+        call(place, *submit, UNROLLED_PAUSES="0 0.1")
+
+
 def squeue(does: str, up: bool = True) -> dict[str, str]:
     return {"squeue": does, "scontrol": f"echo 'Slurmctld(primary) at here is {'UP' if up else 'DOWN'}'"}
 
