@@ -1,9 +1,10 @@
 """Slurm's controller that forgets or is away. Commands here are stand-ins; the real thing is in test_slurm.py."""
 
+import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -50,17 +51,35 @@ def test_a_controller_that_is_away_when_the_workflow_starts_ends_it(stub: Stub) 
         controller.witness("squeue", SACCT.parent)
 
 
-def test_jobs_wait_for_a_controller_that_is_away(
+class Executor:
+    """As Snakemake's: jobs are handed in, and a look gives those that go on."""
+
+    def __init__(self) -> None:
+        self.handed: list[str] = []
+
+    def run_jobs(self, jobs: list[str]) -> None:
+        self.handed += jobs
+
+    async def check_active_jobs(self, jobs: list[str]) -> AsyncIterator[str]:
+        for job in jobs[1:]:
+            yield job
+
+
+def test_jobs_wait_for_a_controller_that_is_away_and_none_is_lost(
     stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tries, handed = tmp_path / "tries", []
+    async def look(jobs: list[str]) -> list[str]:
+        return [job async for job in executor.check_active_jobs(jobs)]
+
+    tries, executor = tmp_path / "tries", Executor()
     stub("scontrol", "echo asked >> $here/tries; [ $(wc -l < $here/tries) -gt 3 ]")
     monkeypatch.setattr(controller, "PAUSE", 0)
-    hand_in = controller.when_there(lambda jobs: handed.append((jobs, len(tries.read_text().splitlines()))))
-    hand_in(["a"])
-    hand_in(["b"])
-    assert handed == [(["a"], 4), (["b"], 5)]
-    assert capsys.readouterr().err.count("handed in when it does") == 1
+    controller.be_patient(executor)
+    assert asyncio.run(look(["a", "b"])) == ["a", "b"]
+    executor.run_jobs(["c"])
+    assert (executor.handed, tries.read_text()) == (["c"], "asked\n" * 4)
+    assert asyncio.run(look(["a", "b"])) == ["b"]
+    assert capsys.readouterr().err.count("Slurm's controller does not answer") == 1
 
 
 def test_who_cancelled_a_job_is_left_out_of_what_sacct_says(stub: Stub) -> None:

@@ -221,7 +221,7 @@ def test_the_controller_may_be_restarted(cluster, project, undisturbed):
     workflow = Workflow(project, cluster)
     _, pid = workflow.freeze()
     cluster.stop_controller()
-    time.sleep(15)
+    cluster.until(lambda: "controller does not answer" in workflow.text(), 240)  # at the next look
     cluster.start_controller()
     os.kill(pid, signal.SIGCONT)
     workflow.finish()
@@ -395,7 +395,7 @@ def test_a_job_is_handed_in_when_the_controller_is_back(cluster, tmp_path):
         assert asked.wait(120), workflow.text()
         cluster.stop_controller()
         gone.set()
-        cluster.until(lambda: "handed in when it does" in workflow.text(), 120)
+        cluster.until(lambda: "controller does not answer" in workflow.text(), 120)
         assert workflow.handed_in() == 0
         cluster.start_controller()
         workflow.finish()

@@ -2,13 +2,14 @@
 
 It forgets a job `MinJobAge` seconds after its end, but the executor may look three minutes apart, and waits without
 end for a job that is gone. While the controller is away no job can be handed in: to the executor, the job's failure.
+If it looks then, and nobody answers, it loses the jobs that it looked for, and waits for them without end, too.
 """
 
 import os
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from unrolled.console import say
 from unrolled.errors import UnrolledError
 
 APART = 180  # seconds between two looks of the executor at its jobs, at most
+CONFIG = ("scontrol", "show", "config")
 PAUSE = 10.0  # seconds between two questions whether the controller is back
 
 
@@ -37,7 +39,7 @@ def witness(chosen: str, commands: Path) -> str:
 
 def _forgets() -> bool:
     """Whether a job is forgotten sooner than it is looked at; UnrolledError if accounting does not remember it."""
-    config = _told("scontrol", "show", "config")
+    config = _told(*CONFIG)
     if config is None:
         raise UnrolledError("Slurm's controller does not answer `scontrol show config`: start again when it does")
     age = re.search(r"^MinJobAge\s*=\s*(\d+)", config, re.MULTILINE)
@@ -51,22 +53,34 @@ def _forgets() -> bool:
     return True
 
 
-def when_there(hand_in: Callable[[Any], None]) -> Callable[[Any], None]:
-    """`hand_in`, put off while the controller does not answer.
+def be_patient(executor: Any) -> None:
+    """Have the executor hand in jobs, and look at those that it waits for, while the controller answers, not else.
 
-    It waits in the thread that calls it, which is Snakemake's main one, so Ctrl-C ends it.
+    What is ready waits in Snakemake's main thread, so Ctrl-C ends it.
     """
+    hand_in, look, away = executor.run_jobs, executor.check_active_jobs, False
 
-    def wait(jobs: Any) -> None:
-        away = False
-        while _told("scontrol", "show", "config") is None:
-            if not away:
-                say("Slurm's controller does not answer: jobs that are ready are handed in when it does")
-            away = True
+    def answers() -> bool:
+        nonlocal away
+        before, away = away, _told(*CONFIG) is None
+        if away and not before:
+            say("Slurm's controller does not answer: jobs are looked at, and ready ones handed in, when it does")
+        return not away
+
+    def run_jobs(jobs: Any) -> None:
+        while not answers():
             time.sleep(PAUSE)
         hand_in(jobs)
 
-    return wait
+    async def check_active_jobs(jobs: list[Any]) -> AsyncIterator[Any]:
+        if answers():
+            async for job in look(jobs):
+                yield job
+        else:
+            for job in jobs:
+                yield job
+
+    executor.run_jobs, executor.check_active_jobs = run_jobs, check_active_jobs
 
 
 def _told(*command: str) -> str | None:

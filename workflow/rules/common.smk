@@ -167,7 +167,7 @@ onstart:
     with mendable():
         executor = workflow.scheduler._executor
         if name := getattr(executor, "run_uuid", None):  # that of Slurm
-            executor.run_jobs = controller.when_there(executor.run_jobs)
+            controller.be_patient(executor)
             settings = workflow.executor_settings
             settings.status_command = controller.witness(
                 settings.status_command, Path("workflow/profiles/slurm/bin")
