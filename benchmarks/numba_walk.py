@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 if TYPE_CHECKING:
-    from unrolled.scan import Work
+    from unrolled.recurrence import Work
 
 compiled = numba.njit(nogil=True, fastmath={"contract"})  # fused multiply-adds, as the C++ compiler makes them
 

@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.data import DataLoader
 
-from unrolled import kernel, runs, scan, train
+from unrolled import engines, kernel, runs, scan, train
 from unrolled.batching import Batch
 from unrolled.heap import keep_memory
 from unrolled.packing import Plan
@@ -75,7 +75,7 @@ def ours(network: Recurrent, n: torch.Tensor, engine: str) -> Callable[[], None]
     above = torch.randn(plan.N, network.d_out)
 
     def step() -> None:
-        with scan.force(engine):
+        with engines.force(engine):
             scan.layer(network.cell, plan, x, h0, h0 if network.cell.cell else None, weights)[0].backward(above)
 
     return step
@@ -243,7 +243,7 @@ def instruments(engine: str) -> list[dict]:
 
             def step(watched: bool, network: Recurrent = network, x: torch.Tensor = x) -> None:
                 network.probes = [] if watched else None
-                with scan.force(engine):
+                with engines.force(engine):
                     network(x, n, need_state=False)[0].sum().backward()
                 if watched:
                     diagnostics.look(network, diagnostics.Tally())
@@ -297,7 +297,7 @@ def minimal(engine: str) -> list[dict]:
 
     def step(network: Recurrent) -> Callable[[], None]:
         def task() -> None:
-            with scan.force(engine):
+            with engines.force(engine):
                 network(x, n, need_state=False)[0].sum().backward()
 
         return task

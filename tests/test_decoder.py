@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from test_feedforward import ENCODERS
 from test_models import LENGTHS, tokens_of
 from test_recurrent import NETWORKS, arguments, by_the_equations
-from unrolled import kernel, scan
+from unrolled import engines, kernel
 from unrolled.batching import mask
 from unrolled.decoder import CONTEXTS, EncoderDecoder, chosen
 from unrolled.decoding import search
@@ -112,7 +112,7 @@ def test_the_numbers_are_the_same_without_a_kernel(name):
     weights = [p for p in network.parameters() if p.requires_grad]
     found = []
     for engine in ("kernel" if kernel.library() else "pytorch", "pytorch"):
-        with scan.force(engine):
+        with engines.force(engine):
             logits = network(tokens, torch.tensor(lengths), targets)
             found.append([logits, *torch.autograd.grad(logits.square().sum(), weights)])
     for one, other in zip(*found, strict=True):

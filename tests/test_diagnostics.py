@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from test_recurrent import arguments
-from unrolled import cells, diagnostics, kernel, scan
+from unrolled import cells, diagnostics, engines, kernel
 from unrolled.recipe import keeps_clipping
 from unrolled.recurrent import GRU, LSTM, RNN, MinGRU, MinLSTM
 
@@ -23,7 +23,7 @@ def seen(network, lengths, weigh=lambda h: h[:, :, 0].sum(), engine="pytorch") -
     n = torch.tensor(lengths)
     x = torch.randn(len(n), int(n.max()), network.d_in, dtype=next(network.parameters()).dtype)
     network.probes = []
-    with scan.force(engine):
+    with engines.force(engine):
         outputs, _ = network(x, n)
         weigh(outputs).backward()
     tally = diagnostics.Tally()

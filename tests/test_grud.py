@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from test_recurrent import LENGTHS, check_against_the_equations
-from unrolled import cells, scan
+from unrolled import cells, recurrence
 from unrolled.errors import UnrolledError
 from unrolled.models import Network
 from unrolled.packing import Plan
@@ -196,4 +196,4 @@ def test_probes_see_its_gates_and_gradients():
     (work,) = network.probes[0].works
     assert work.norm_h.shape == (8,)
     assert (work.norm_h > 0).all()
-    assert scan.GRU_D.decay
+    assert recurrence.GRU_D.decay

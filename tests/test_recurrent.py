@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call
 
-from unrolled import cells, kernel, recurrent, scan, shares, stepwise, stock
+from unrolled import cells, engines, kernel, recurrence, recurrent, scan, shares, stepwise, stock
 from unrolled.errors import UnrolledError
 from unrolled.packing import Plan, pack, unpack
 from unrolled.recurrent import GRU, LSTM, RNN, MinGRU, MinLSTM
@@ -97,7 +97,7 @@ def arguments(network, direction):
     for gate in network.gates:
         W_x, b = network.block(direction.W_x, gate), network.block(direction.b, gate)
         if network.sees_h:
-            own = ["h", "r", "z"] if network.cell is scan.GRU_AFTER else network.gates
+            own = ["h", "r", "z"] if network.cell is recurrence.GRU_AFTER else network.gates
             W_h = direction.W_h.split(network.d_h)[own.index(gate)]
             W_x = torch.cat([W_h, W_x], 1)
         found += [W_x, b]
@@ -142,7 +142,7 @@ def check_against_the_equations(network, equation, engine, lengths, dtype=torch.
     theirs = torch.autograd.grad(scalar(expected, ends), leaves, allow_unused=True)
     mine, (x, *parts) = copy.deepcopy(network).to(dtype), [each.detach().to(dtype) for each in (x, *parts)]
     leaves = [each.requires_grad_() for each in (x, *parts, *mine.parameters())]
-    with scan.force(engine):
+    with engines.force(engine):
         outputs, state = mine(x, n, as_state(parts))
         finals = list(state) if isinstance(state, tuple) else [state]
         gradients = torch.autograd.grad(scalar(outputs, finals), leaves)
@@ -188,7 +188,7 @@ def test_gradcheck(name, engine):
     network = made(name, d_in=2, d_h=3, bidirectional=True)
     x, n, inputs = batch(network, [3, 0, 2])
     names = [name for name, _ in network.named_parameters()]
-    with scan.force(engine):
+    with engines.force(engine):
 
         def f(x, *given):
             parts, weights = given[: len(inputs)], dict(zip(names, given[len(inputs) :], strict=True))
@@ -210,7 +210,7 @@ def test_float32_agrees_with_torch_nn(name, engine):
     packed, _ = module(nn.utils.rnn.pack_padded_sequence(x, n, batch_first=True, enforce_sorted=False))
     expected, _ = nn.utils.rnn.pad_packed_sequence(packed, batch_first=True, total_length=60)
     expected.square().sum().backward()
-    with scan.force(engine):
+    with engines.force(engine):
         outputs, _ = network(x, n, need_state=False)
         outputs.square().sum().backward()
     torch.testing.assert_close(outputs, expected, rtol=0, atol=1e-5)
@@ -239,7 +239,7 @@ def test_a_torch_nn_network_without_biases_has_biases_of_0_here(name):
 def test_dropout_is_between_layers_in_training_alone(name, engine):
     network = made(name, layers=2, dropout=1.0)  # the second layer sees nothing but zeros
     x, n, _ = batch(network, [5, 3])
-    with scan.force(engine):
+    with engines.force(engine):
         trained = network(x, n)[0]
         whole = network.eval()(x, n)[0]
         assert torch.equal(whole, network(x, n)[0])
@@ -297,7 +297,7 @@ def test_what_torch_nn_does_not_have_is_not_converted(convert, says):
 def test_windows_that_hand_their_state_on_give_what_the_whole_gives(name, engine, lengths, width):
     network = made(name, layers=2)
     x, n, parts = batch(network, lengths)
-    with scan.force(engine):
+    with engines.force(engine):
         whole, end = network(x, n, as_state(parts))
         state, pieces = as_state(parts), []
         for start in range(0, x.shape[1], width):
@@ -314,7 +314,7 @@ def test_truncation_is_what_detaching_the_state_between_windows_does(name, engin
     network = made(name)
     x, n, _ = batch(network, [8, 5])
     weights = torch.randn(2, 9, 5, dtype=torch.float64)
-    with scan.force(engine):
+    with engines.force(engine):
         state, loss = None, 0
         for start in (0, 3, 6):
             piece, state = network(x[:, start : start + 3], (n - start).clamp(0, 3), state)
@@ -335,7 +335,7 @@ def test_the_gradient_of_a_linear_rnn_decays_with_the_spectral_radius(engine, ra
         direction.W_h.copy_(radius * nn.init.orthogonal_(torch.empty(8, 8, dtype=torch.float64)))
     x, n, _ = batch(network, [40])
     network.probes = []
-    with scan.force(engine):
+    with engines.force(engine):
         outputs, _ = network(x, n)
         outputs[0, 39, 0].backward()
     expected = torch.tensor([radius ** (39 - t) for t in range(40)], dtype=torch.float64)
@@ -350,7 +350,7 @@ def test_a_gradient_in_float32_is_followed_as_far_as_its_numbers_go(engine, radi
     with torch.no_grad():
         network.stack[0][0].W_h.mul_(radius)
     network.probes, T = [], 120
-    with scan.force(engine):
+    with engines.force(engine):
         network(torch.zeros(1, T, 3), torch.tensor([T]))[0][0, -1, 0].backward()
     expected = torch.tensor([radius ** (T - 1 - t) for t in range(T)])
     torch.testing.assert_close(network.probes[0].works[0].norm_h, expected, rtol=1e-4, atol=0)
@@ -363,7 +363,7 @@ def test_nan_spreads_forward_in_its_own_sequence_and_nowhere_else(name, engine, 
     network = made(name).float()
     x = torch.randn(3, 6, 3)
     x[1, 2, 0] = bad
-    with scan.force(engine):
+    with engines.force(engine):
         outputs, _ = network(x, torch.tensor([6, 6, 4]))
     assert outputs[[0, 2]].isfinite().all()
     assert outputs[1, :2].isfinite().all()
@@ -384,7 +384,7 @@ def test_nan_and_infinity_go_forward_and_back_as_in_the_equations(name, engine, 
     leaves = [x, *parts, *network.parameters()]
     expected, ends = by_the_equations(network, NETWORKS[name][2], x, n, parts)
     theirs = torch.autograd.grad(scalar(expected, ends), leaves, allow_unused=True)
-    with scan.force(engine):
+    with engines.force(engine):
         outputs, state = network(x, n, as_state(parts))
         finals = list(state) if isinstance(state, tuple) else [state]
         mine = torch.autograd.grad(scalar(outputs, finals), leaves)
@@ -398,7 +398,7 @@ def test_nan_and_infinity_go_forward_and_back_as_in_the_equations(name, engine, 
 def test_second_derivatives_are_refused_and_not_left_out(name, engine):
     network = made(name)
     x, n, _ = batch(network, [4, 2])
-    with scan.force(engine):
+    with engines.force(engine):
         total = network(x, n)[0].sum()  # what comes from above is a constant
         with pytest.raises(UnrolledError, match=r"first derivatives alone.*unrolled\.cells"):
             torch.autograd.grad(total, x, create_graph=True)
@@ -433,7 +433,7 @@ def test_how_numbers_lie_in_memory_changes_nothing(name, engine):
     for lying in (scattered, torch.clone):
         x, *others = map(lying, leaves)
         state, weights = as_state(others[: len(parts)]), dict(zip(names, others[len(parts) :], strict=True))
-        with scan.force(engine):
+        with engines.force(engine):
             outputs, end = functional_call(
                 Packed(network), {f"of.{k}": v for k, v in weights.items()}, (x, plan, state)
             )
@@ -455,7 +455,7 @@ def test_what_is_frozen_changes_no_other_gradient(name, engine):
         outputs, state = network(x, n, as_state(parts))
         return scalar(outputs, list(state) if isinstance(state, tuple) else [state])
 
-    with scan.force(engine):
+    with engines.force(engine):
         whole = torch.autograd.grad(loss(), leaves)
         for leaf, expected in zip(leaves, whole, strict=True):
             for other in leaves:
@@ -475,7 +475,7 @@ def test_under_autocast_everything_is_in_32_bits(name, engine):
     found = []
     for automatic in (True, False):
         given = (x, parts) if automatic else (x.float(), [part.float() for part in parts])
-        with scan.force(engine), torch.autocast("cpu", torch.bfloat16, enabled=automatic):
+        with engines.force(engine), torch.autocast("cpu", torch.bfloat16, enabled=automatic):
             outputs, state = network(given[0], n, as_state(given[1]))
             finals = list(state) if isinstance(state, tuple) else [state]
         gradients = torch.autograd.grad(outputs.square().sum(), list(network.parameters()))
@@ -511,7 +511,7 @@ def test_a_batch_without_a_single_step_hands_its_state_on(name, B, T, engine):
     x = torch.randn(B, T, network.d_in, dtype=torch.float64, requires_grad=True)
     shape = 4, B, network.d_h
     parts = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for _ in range(1 + network.cell.cell)]
-    with scan.force(engine):
+    with engines.force(engine):
         outputs, end = network(x, torch.zeros(B, dtype=torch.int64), as_state(parts))
     finals = list(end) if isinstance(end, tuple) else [end]
     assert outputs.shape == (B, T, network.d_out)
@@ -532,7 +532,7 @@ def test_nan_in_the_padding_is_never_read(name, engine):
     spoiled = x.detach().clone()
     for row, length in enumerate(n):
         spoiled[row, length:] = math.nan
-    with scan.force(engine):
+    with engines.force(engine):
         assert torch.equal(network(spoiled, n)[0], network(x, n)[0])
 
 
@@ -546,7 +546,7 @@ def test_denormal_numbers_survive(engine):
         network.stack[0][0].W_h.fill_(0.5)
     x = torch.zeros(1, 2, 1)
     x[0, 0] = 2e-38
-    with scan.force(engine):
+    with engines.force(engine):
         outputs, _ = network(x.requires_grad_(), torch.tensor([2]))
         (back,) = torch.autograd.grad(outputs[0, 1, 0], x, torch.tensor(2e-38))
     assert 0 < outputs[0, 1, 0].item() < 1.2e-38
@@ -662,7 +662,7 @@ def squashed(cls, dtype, **settings):
         for name, weights in network.named_parameters():
             weights.fill_(1.0 if name.endswith("W_x") else 0.0)
     network.probes = []
-    with scan.force("kernel"), torch.no_grad():
+    with engines.force("kernel"), torch.no_grad():
         h, _ = network(a.to(dtype)[:, None, None], torch.ones(len(a), dtype=torch.int64))
     (work,) = network.probes[0].works
     return a.to(dtype).double()[:, None], h[:, 0], work.a.split(37, 1)
@@ -765,14 +765,14 @@ def test_torch_nn_is_exact_at_any_mix_of_lengths(name, both):
     x, n, _ = batch(network, [5, 0, 9, 1])
     found = []
     for engine in ("torch.nn", "pytorch"):
-        with scan.force(engine):
+        with engines.force(engine):
             outputs, _ = network(x, n, need_state=False)
         found.append([outputs, *torch.autograd.grad(outputs.sin().sum(), [x, *network.parameters()])])
     assert_near(*found, 1e-12)
 
 
 def test_on_a_gpu_cudnn_serves_where_conventions_agree_and_nobody_looks_on():
-    fake = scan.Like(torch.device("cuda"))
+    fake = engines.Like(torch.device("cuda"))
     assert LSTM(3, 4).engine(fake) == "torch.nn"
     assert GRU(3, 4).engine(fake) == "pytorch"
     assert GRU(3, 4, reset="after").engine(fake) == "torch.nn"
@@ -904,7 +904,7 @@ def test_parameters_are_as_many_as_the_lecture_counts(cls, gates):
 def test_every_walk_of_the_kernel_has_its_twin():
     assert set(stepwise.WALKS) == {
         f"{cell.name}_{way}"
-        for cell in (scan.RNN, scan.LSTM, scan.GRU, scan.GRU_AFTER, scan.MINIMAL)
+        for cell in (recurrence.RNN, recurrence.LSTM, recurrence.GRU, recurrence.GRU_AFTER, recurrence.MINIMAL)
         for way in ("forward", "backward")
     }
     assert recurrent.LSTM.cell.cell

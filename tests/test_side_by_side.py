@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from test_recurrent import ENGINES, NETWORKS, STOCK
-from unrolled import kernel, scan, shares
+from unrolled import engines, kernel, shares
 from unrolled.linear import linear
 from unrolled.packing import Plan
 
@@ -45,7 +45,7 @@ def test_python_threads_find_what_one_finds(engine, count, threads):
         meeting.wait()
         return [worked(networks[i], i) for _ in range(8)]
 
-    with scan.force(engine), ThreadPoolExecutor(len(networks)) as pool:
+    with engines.force(engine), ThreadPoolExecutor(len(networks)) as pool:
         alone = [worked(network, i) for i, network in enumerate(networks)]
         shares._started.cache_clear()
         for expected, found in zip(alone, pool.map(often, range(len(networks))), strict=True):

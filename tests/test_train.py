@@ -645,15 +645,14 @@ HEAVY = {"torch", "lightning", "hydra", "wandb", "sklearn", "snakemake"}
 BARRED = {
     "cli cards fetch files provenance deferred tracking server uploading leash": {*HEAVY, "numpy", "pandas"},
     "dashboards remote": {*HEAVY, "numpy", "pandas"},
-    "table tasks inputs series formats series_formats fasta_format records reading": HEAVY,
+    "table task tasks transduction inputs series formats series_formats fasta_format records reading": HEAVY,
     "simulate split homology copies answers puzzles gate": HEAVY,
     "evaluate scoring metrics areas number_metrics position_metrics sequence_metrics weighted thresholds": HEAVY,
     "bootstrap compare tested means bands lengths plots report": HEAVY,
     "baselines sequence_baselines boosting choosing runs": HEAVY,
     "verdict takeaways grids wording results model_plots class_plots length_plots panels looks svg": HEAVY,
-    "models feedforward objectives recurrent batching cells packing scan kernel stepwise stock diagnostics": HEAVY
-    - {"torch"},
-    "decoder decoding attention": HEAVY - {"torch"},
+    "models feedforward objectives recurrent batching cells packing diagnostics": HEAVY - {"torch"},
+    "recurrence engines scan kernel stepwise stock decoder decoding attention": HEAVY - {"torch"},
 }
 
 

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolled import kernel, scan
+from unrolled import kernel, recurrence
 from unrolled.packing import Plan
 from unrolled.products import Gradients, Vectors
-from unrolled.scan import Recurrence, Work, once_differentiable
+from unrolled.recurrence import Recurrence, Work
+from unrolled.scan import once_differentiable
 
 
 def weights(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
@@ -61,8 +62,8 @@ def _work(cell: Recurrence, plan: Plan, out: Tensor, s_0: Tensor, C_0: Any, W_h:
     N, H = out.shape
     a = out if cell.columns == 1 else out.new_empty(N, cell.columns * H)
     work = Work(plan, False, 0, cell.linear, out, s_0.contiguous(), a, W_h.contiguous())
-    work.cell, work.C0 = (out.new_empty(N, H), C_0) if cell.cell else (scan.ABSENT, scan.ABSENT)
-    work.reset = out.new_empty(N, H) if cell.reset else scan.ABSENT
+    work.cell, work.C0 = (out.new_empty(N, H), C_0) if cell.cell else (recurrence.ABSENT, recurrence.ABSENT)
+    work.reset = out.new_empty(N, H) if cell.reset else recurrence.ABSENT
     return work
 
 
@@ -105,7 +106,7 @@ class _Follow(torch.autograd.Function):
         cell, plan, d_e, H, steps = ctx.cell, ctx.plan, ctx.d_e, s_0.shape[1], alpha.shape[1]
         work = Work(plan, False, 0, cell.linear, out, s_0, gates, W_h.contiguous(), C, C_0, reset)
         work.dout, work.dh = dout.contiguous(), torch.zeros_like(s_0)
-        work.dC = torch.zeros_like(C_0) if cell.cell else scan.ABSENT
+        work.dC = torch.zeros_like(C_0) if cell.cell else recurrence.ABSENT
         da, dq = x.new_empty(plan.N, cell.columns * H), x.new_empty(plan.N, len(W_q))
         dc, dk, dv = h.new_zeros(len(h), steps, h.shape[2]), torch.zeros_like(k), torch.zeros_like(v)
         work.da = da[:0]

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unrolled import attention, scan
+from unrolled import attention, engines
 from unrolled.decoding import Found, State, search
 from unrolled.layers import Recurrent
 from unrolled.models import embed, read
@@ -80,7 +80,7 @@ class Attention(nn.Module):
                 memory, state = [part.float() for part in memory], [part.float() for part in state]
                 return self.follow(decoder, e.float(), plan, memory, state)
         memory, state = chosen(memory, plan.order), chosen(state, plan.order, dim=1)
-        if decoder.layers == 1 and decoder.sees_h and scan.kernel_fits(decoder.cell, e):
+        if decoder.layers == 1 and decoder.sees_h and engines.kernel_fits(decoder.cell, e):
             v, W_q, (direction,) = 2 * self.v.weight[0], 2 * self.query.weight, decoder.each()
             own = [part[0] for part in state]
             return attention.follow(decoder.cell, plan, memory, v, W_q, e, own, direction.weights())

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled import scan
+from unrolled import recurrence
 from unrolled.layers import Recurrent
-from unrolled.scan import Work
+from unrolled.recurrence import Work
 
 # Distances are averaged within [EDGES[i], EDGES[i + 1]).
 EDGES = np.unique([0, *(round(2 ** (k / 2)) for k in range(36))])
@@ -90,7 +90,7 @@ def _activations(network: Recurrent, work: Work) -> dict[str, Tensor]:
     H, cell = work.out.shape[1], network.cell
     if cell.columns == 1:
         return {} if cell.linear else {"h": work.out}
-    if cell is scan.MINIMAL:
+    if cell is recurrence.MINIMAL:
         return {network.gates[0]: work.a[:, :H]}  # the candidate is not squashed
     return dict(zip(network.gates, torch.split(work.a[:, cell.inputs * H :], H, 1), strict=True))
 
@@ -117,7 +117,7 @@ def weights(network: Recurrent) -> Iterator[dict[str, Any]]:
         return
     for i, direction in enumerate(network.each()):
         layer, d = divmod(i, network.directions)
-        names = ("h", "r", "z") if network.cell is scan.GRU_AFTER else network.gates
+        names = ("h", "r", "z") if network.cell is recurrence.GRU_AFTER else network.gates
         for gate, block in zip(names, torch.split(direction.W_h.detach(), network.d_h), strict=True):
             where = {"layer": layer + 1, "direction": "backward" if d else "forward"}
             found = dict.fromkeys(("spectral_norm", "spectral_radius"), math.nan)

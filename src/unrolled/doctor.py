@@ -8,8 +8,9 @@ from importlib.metadata import version
 import torch
 
 from unrolled import homology, kernel, recurrent
+from unrolled.engines import Like
 from unrolled.layers import Recurrent
-from unrolled.scan import CUDNN, Like
+from unrolled.recurrence import CUDNN
 
 NETWORKS: dict[str, Callable[[], Recurrent]] = {
     "RNN": lambda: recurrent.RNN(1, 1),

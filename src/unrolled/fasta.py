@@ -11,7 +11,8 @@ from unrolled.console import say
 from unrolled.errors import UnrolledError, refuse
 from unrolled.headers import identifier, identifiers, is_torn, label
 from unrolled.reading import csv_columns, csv_rows, fasta_blocks
-from unrolled.tasks import SEPARATOR, Task, named
+from unrolled.task import Task
+from unrolled.tasks import SEPARATOR, named
 
 
 def read_fasta(

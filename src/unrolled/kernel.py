@@ -27,7 +27,7 @@ from unrolled.packing import Plan
 
 if TYPE_CHECKING:
     from unrolled.bounds import Scheme
-    from unrolled.scan import Work
+    from unrolled.recurrence import Work
 
 NUMBERS = ("steps", "lo", "hi", "H", "reversed", "window", "linear", "begin", "end", "fresh")
 ARRAYS = ("first", "a", "out", "cell", "W", "h0", "C0", "dout", "da", "dh", "dC", "norm_h", "norm_C", "reset")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, cast
 import torch
 from torch import Tensor, nn
 
-from unrolled import scan, stock
+from unrolled import engines, recurrence, scan, stock
 from unrolled.errors import UnrolledError
 from unrolled.packing import Plan, pack, unpack
 
@@ -76,7 +76,7 @@ class Recurrent(nn.Module):
         self.d_out = d_h * self.directions
         self.init, self.window = init, window
         self.dropout = nn.Dropout(dropout)
-        self.probes: list[scan.Probe] | None = None  # filled by the next passes while it is a list
+        self.probes: list[recurrence.Probe] | None = None  # filled by the next passes while it is a list
         widths = [d_in] + [self.d_out] * (layers - 1)
         self.stack = nn.ModuleList(
             nn.ModuleList(self._direction(width) for _ in range(self.directions)) for width in widths
@@ -89,7 +89,7 @@ class Recurrent(nn.Module):
         return vars(self) | {"probes": None}
 
     @property
-    def cell(self) -> scan.Recurrence:
+    def cell(self) -> recurrence.Recurrence:
         """The recurrence of this network."""
         raise NotImplementedError
 
@@ -157,7 +157,7 @@ class Recurrent(nn.Module):
         if torch.is_autocast_enabled(y.device.type):  # sums over T steps stay in 32 bits
             with torch.autocast(y.device.type, enabled=False):
                 return self.packed(y.float(), plan, _whole(state), need_state=need_state, symbols=symbols)
-        if symbols is not None and not (self.looks_up and scan.kernel_fits(self.cell, y)):
+        if symbols is not None and not (self.looks_up and engines.kernel_fits(self.cell, y)):
             y, symbols = nn.functional.embedding(symbols, y), None
         starts = self._starts(state, y, plan)
         self.probes = None if self.probes is None else []
@@ -165,7 +165,7 @@ class Recurrent(nn.Module):
         engine = self.engine(y, free=state is None and not need_state) if plan.N else "pytorch"
         ends = []
         for depth, (directions, start) in enumerate(zip(self.by_layer(), starts, strict=True)):
-            probe = None if self.probes is None else scan.Probe()
+            probe = None if self.probes is None else recurrence.Probe()
             if self.probes is not None and probe is not None:
                 self.probes.append(probe)
             extra = {"symbols": symbols} if symbols is not None and not depth else {}
@@ -178,10 +178,10 @@ class Recurrent(nn.Module):
         """As `packed`, without a state: what a `models.Network` asks of every encoder."""
         return self.packed(x, plan, need_state=False)[0]
 
-    def engine(self, x: Tensor | scan.Like, *, free: bool = False) -> str:
+    def engine(self, x: Tensor | engines.Like, *, free: bool = False) -> str:
         """What would compute tensors like x: `kernel`, `pytorch` or `torch.nn`; `free` of states in and out."""
         plain = self.probes is None and not self.window
-        return scan.engine(self.cell, x, plain=plain, free=free)
+        return engines.engine(self.cell, x, plain=plain, free=free)
 
     def _plan(self, x: Tensor, lengths: Tensor) -> Plan:
         if x.ndim != 3:
@@ -217,7 +217,7 @@ class Recurrent(nn.Module):
         y: Tensor,
         directions: Sequence[Direction],
         start: list[Tensor],
-        probe: scan.Probe | None,
+        probe: recurrence.Probe | None,
         **symbols: Tensor,
     ) -> tuple[Tensor, list[Tensor]]:
         run = stock.layer if engine == "torch.nn" else scan.layer

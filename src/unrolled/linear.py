@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from unrolled.packing import Plan
-from unrolled.scan import MINIMAL, Probe, Work, once_differentiable, stepping
+from unrolled.recurrence import MINIMAL, Probe, Work
+from unrolled.scan import once_differentiable, stepping
 
 
 class _Linear(torch.autograd.Function):

@@ -21,7 +21,8 @@ from unrolled.nearest import sensitivity
 from unrolled.neighbours import BUDGET, neighbours
 from unrolled.pairwise import check_room
 from unrolled.progress import meter
-from unrolled.tasks import Task, named
+from unrolled.task import Task
+from unrolled.tasks import named
 
 MOST_CLASSES = 0.5  # for each labelled sequence: more are numbers or names, unless there are few
 FEW = 20

@@ -14,7 +14,7 @@ from torch import Tensor
 from unrolled import kernel
 
 if TYPE_CHECKING:
-    from unrolled.scan import Recurrence, Work
+    from unrolled.recurrence import Recurrence, Work
 
 
 class Vectors:

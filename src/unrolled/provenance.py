@@ -7,13 +7,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-EITHER = ("runs", "handover", "gate", "table", "shortening", "tasks", "inputs", "series", "answers", "alphabet")
+EITHER = (
+    *("runs", "handover", "gate", "table", "shortening", "task", "tasks", "transduction"),
+    *("inputs", "series", "answers", "alphabet"),
+)
 NETWORK = (  # modules, and other sources by file name
     *EITHER,
     *("train", "checkpoints", "targets", "recipe", "instruments", "diagnostics", "deferred"),
     *("models", "decoder", "decoding", "attention", "objectives", "feedforward", "recurrent", "layers"),
-    *("scan", "shares", "products", "linear", "kernel", "kernel.cpp", "kernel_walk.h", "kernel_products.h"),
-    *("stepwise", "stock", "packing", "pooling", "batching"),
+    *("recurrence", "engines", "scan", "shares", "products", "linear", "stepwise", "stock"),
+    *("kernel", "kernel.cpp", "kernel_walk.h", "kernel_products.h", "packing", "pooling", "batching"),
 )
 BASELINE = (*EITHER, "baselines", "sequence_baselines", "boosting", "choosing", "homology", "definitions")
 

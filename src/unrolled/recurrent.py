@@ -14,7 +14,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from unrolled import linear, scan
+from unrolled import linear, recurrence, scan
 from unrolled.errors import UnrolledError
 from unrolled.layers import Direction, Recurrent
 from unrolled.packing import Plan
@@ -34,15 +34,15 @@ class RNN(Recurrent):
         super().__init__(d_in, d_h, **settings)
 
     @property
-    def cell(self) -> scan.Recurrence:
-        return scan.RNN if self.phi == "tanh" else scan.LINEAR_RNN
+    def cell(self) -> recurrence.Recurrence:
+        return recurrence.RNN if self.phi == "tanh" else recurrence.LINEAR_RNN
 
 
 class LSTM(Recurrent):
     """Long short-term memory; `forget_bias` is b_f at the start (Jozefowicz et al. 2015): remember first."""
 
     gates = ("f", "i", "C", "o")
-    cell = scan.LSTM
+    cell = recurrence.LSTM
 
     def __init__(self, d_in: int, d_h: int = 64, *, forget_bias: float = 1.0, **settings: Any):
         self.forget_bias = forget_bias
@@ -72,8 +72,8 @@ class GRU(Recurrent):
         super().__init__(d_in, d_h, **settings)
 
     @property
-    def cell(self) -> scan.Recurrence:
-        return scan.GRU if self.reset == "before" else scan.GRU_AFTER
+    def cell(self) -> recurrence.Recurrence:
+        return recurrence.GRU if self.reset == "before" else recurrence.GRU_AFTER
 
     def _direction(self, width: int) -> Direction:
         return Direction(type(self), width, self.d_h, extra_bias=self.reset == "after")
@@ -93,7 +93,7 @@ class GRUD(Recurrent):
     """
 
     gates = ("r", "z", "h")
-    cell = scan.GRU_D
+    cell = recurrence.GRU_D
     looks_up = False
 
     def __init__(self, d_in: int, d_h: int = 64, *, layers: int = 1, bidirectional: bool = False, **settings: Any):
@@ -119,7 +119,7 @@ class GRUD(Recurrent):
         y: Tensor,
         directions: Sequence[Direction],
         start: list[Tensor],
-        probe: scan.Probe | None,
+        probe: recurrence.Probe | None,
         **symbols: Tensor,
     ) -> tuple[Tensor, list[Tensor]]:
         x, m, delta = y.chunk(3, dim=1)
@@ -138,7 +138,7 @@ class _Minimal(Recurrent):
 
     sees_h = False
     looks_up = False
-    cell = scan.MINIMAL
+    cell = recurrence.MINIMAL
 
     def kept_and_added(self, a: Tensor) -> Tensor:
         """[f, u] (N, 2 d_h) of h_t = f_t h_{t-1} + u_t, from pre-activations (N, gates * d_h)."""
@@ -151,7 +151,7 @@ class _Minimal(Recurrent):
         y: Tensor,
         directions: Sequence[Direction],
         start: list[Tensor],
-        probe: scan.Probe | None,
+        probe: recurrence.Probe | None,
         **symbols: Tensor,
     ) -> tuple[Tensor, list[Tensor]]:
         outputs, finals = [], []

@@ -20,7 +20,8 @@ from unrolled.errors import UnrolledError
 from unrolled.files import atomic, read_parquet, write_json
 from unrolled.inputs import Reading
 from unrolled.shortening import Shorten
-from unrolled.tasks import Task, named, of
+from unrolled.task import Task
+from unrolled.tasks import named, of
 
 PARTS = ("train", "validation", "test")
 

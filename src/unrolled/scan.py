@@ -10,141 +10,21 @@ The walk back visits dL/dh_t of every t, so a `Probe` gets the gradients through
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unrolled import kernel, stepwise
+from unrolled.engines import kernel_fits
 from unrolled.errors import UnrolledError
 from unrolled.packing import Plan
 from unrolled.products import Gradients, Symbols, Vectors
+from unrolled.recurrence import ABSENT, Probe, Recurrence, Work
 from unrolled.shares import Share, cut, merge, side_by_side
 
-
-@dataclass(frozen=True)
-class Recurrence:
-    """How a recurrence lays out its arrays, in blocks of width H.
-
-    Args:
-        name: of its walks in kernel.cpp and stepwise.py.
-        columns: blocks of `a`, the pre-activations.
-        inputs: the first of them that W_x x_t + b is added to; the others have no input.
-        recurrent: blocks of W_h.
-    """
-
-    name: str
-    columns: int
-    inputs: int
-    recurrent: int
-    cell: bool = False  # keeps C_t
-    reset: bool = False  # keeps r_t * h_{t-1}, which the last block of W_h multiplies
-    decay: bool = False  # h_{t-1} is multiplied by a given factor before anything sees it
-    linear: bool = False  # the RNN without its tanh
-
-
-RNN = Recurrence("rnn", 1, 0, 1)
-LINEAR_RNN = Recurrence("rnn", 1, 0, 1, linear=True)
-LSTM = Recurrence("lstm", 4, 0, 4, cell=True)  # f, i, C~, o
-GRU = Recurrence("gru", 3, 0, 3, reset=True)  # r, z, h~
-GRU_AFTER = Recurrence("gru_after", 4, 1, 3)  # a = q, r, z, h~; W_h = q, r, z; W_x = r, z, h~
-GRU_D = Recurrence("gru", 3, 0, 3, reset=True, decay=True)
-MINIMAL = Recurrence("linear", 2, 0, 0)  # f, u
-CUDNN = (RNN, LSTM, GRU_AFTER)  # cuDNN's equations
-
-
 KEPT = 5  # arrays of each share that its walk back needs
-ABSENT: Any = None  # an array which the recurrence has no use for
-
-
-@dataclass
-class Work:
-    """The arrays of one direction: what a walk reads and what it fills. N rows packed, B sequences, width H."""
-
-    plan: Plan
-    reversed: bool
-    window: int  # truncated BPTT: no gradient across multiples of so many positions; 0 for full BPTT
-    linear: bool
-    out: Tensor  # (N, H) h_t
-    h0: Tensor  # (B, H)
-    a: Tensor = ABSENT  # (N, columns * H) pre-activations, then gates; the RNN's are `out`
-    W: Tensor = ABSENT  # (recurrent * H, H)
-    cell: Tensor = ABSENT  # (N, H) C_t
-    C0: Tensor = ABSENT  # (B, H)
-    reset: Tensor = ABSENT  # (N, H) r_t * h_{t-1}
-    decay: Tensor = ABSENT  # (N, H) gamma_t
-    decayed: Tensor = ABSENT  # (N, H) gamma_t * h_{t-1}
-    ddecay: Tensor = ABSENT  # (N, H) dL/dgamma_t
-    dout: Tensor = ABSENT  # (N, H) dL/dh_t from above
-    da: Tensor = ABSENT  # (n, columns * H) of the steps that are gone over at a time
-    dh: Tensor = ABSENT  # (B, H) dL/dh_T, then dL/dh_0
-    dC: Tensor = ABSENT  # (B, H)
-    norm_h: Tensor = ABSENT  # (N,) |dL/dh_t|
-    norm_C: Tensor = ABSENT  # (N,) |dL/dC_t|
-
-    def rows(self, begin: int, end: int) -> slice:
-        """The rows of steps begin to end of the order in which they are read."""
-        first = self.plan.steps
-        return slice(first[-1 - end], first[-1 - begin]) if self.reversed else slice(first[begin], first[end])
-
-
-@dataclass
-class Probe:
-    """Filled by the next forward and backward pass: the work of each direction, with its gates and gradient norms."""
-
-    works: list[Work] = field(default_factory=list)
-
-
-class Like(NamedTuple):
-    """What of a tensor decides on the engine."""
-
-    device: torch.device
-    dtype: torch.dtype = torch.float32
-
-
-_forced: list[str] = []
-
-
-class force:  # noqa: N801
-    """Context manager: use `kernel`, `pytorch` or `torch.nn` whatever there is; for tests and benchmarks."""
-
-    def __init__(self, engine: str):
-        self.engine = engine
-
-    def __enter__(self) -> None:
-        _forced.append(self.engine)
-
-    def __exit__(self, *_: object) -> None:
-        _forced.pop()
-
-
-def engine(cell: Recurrence, x: Tensor | Like, *, plain: bool, free: bool) -> str:
-    """What is fastest for tensors like x: `kernel`, `pytorch` (stepwise.py) or `torch.nn` (stock.py).
-
-    Args:
-        cell: the recurrence.
-        x: any tensor of the computation, or what one is like.
-        plain: full BPTT, and nobody looks on.
-        free: the initial state is 0 and the final one is not needed.
-    """
-    if cell.decay:
-        return "pytorch"
-    if _forced:
-        return _forced[-1]
-    if x.device.type == "cpu" and x.dtype in kernel.SUFFIX and kernel.library() is not None:
-        return "kernel"
-    if x.device.type == "cuda":
-        return "torch.nn" if plain and cell in CUDNN else "pytorch"
-    return "torch.nn" if plain and free and cell is LSTM else "pytorch"
-
-
 CHUNK = 2**18  # numbers of `a` or `da` in the steps that are gone over at a time: as many as a second cache holds
-
-
-def kernel_fits(cell: Recurrence, x: Tensor) -> bool:
-    """Whether the compiled walks take this recurrence and tensors like x; they can go over a few steps at a time."""
-    return engine(cell, x, plain=False, free=False) == "kernel"
 
 
 def _chunks(work: Work, cell: Recurrence) -> list[tuple[int, int]]:

@@ -13,7 +13,8 @@ from unrolled.disjoint import warnings as disjoint_warnings
 from unrolled.errors import UnrolledError
 from unrolled.files import atomic, write_json
 from unrolled.gate import versions
-from unrolled.tasks import Counts, named
+from unrolled.task import Counts
+from unrolled.tasks import named
 
 SHOWN = 5  # classes in a warning
 

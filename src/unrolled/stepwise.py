@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from unrolled.scan import Work
+    from unrolled.recurrence import Work
 
 BLOCK = 4096  # rows whose local derivatives are held at a time
 

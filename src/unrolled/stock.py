@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.errors import UnrolledError
 from unrolled.packing import Plan, pack, unpack
-from unrolled.scan import GRU_AFTER, LSTM, RNN, Recurrence
+from unrolled.recurrence import GRU_AFTER, LSTM, RNN, Recurrence
 
 NAMES = ("weight_ih_l", "weight_hh_l", "bias_ih_l", "bias_hh_l")
 MODES = {"RNN": "RNN_TANH", "LSTM": "LSTM", "GRU": "GRU"}  # of the modules that have our equations

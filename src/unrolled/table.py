@@ -7,7 +7,7 @@ columns that the data card keeps, all text. On disk, rows are sorted by id, and 
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from unrolled.errors import UnrolledError, refuse
 from unrolled.files import atomic, fault
 from unrolled.formulas import REMEDY, is_formula
 from unrolled.series import Series
+from unrolled.task import Task, chosen
 
 COLUMNS = ("id", "sequence", "target")
 UNUSED = "annotation not used: "  # how the reason begins where not a sequence was left out but something said of it
@@ -33,7 +34,7 @@ class Kind(Protocol):
     def check(self, found: pd.Series, names: Sequence[str]) -> None: ...
 
 
-def check(table: pd.DataFrame, task: str | tasks.Task, kind: Kind, where: pd.Series | None = None) -> None:
+def check(table: pd.DataFrame, task: str | Task, kind: Kind, where: pd.Series | None = None) -> None:
     """Raise UnrolledError unless `table` keeps the contract above.
 
     `where` ("file:line" of each row, in the same order) makes the message point into the source.
@@ -57,17 +58,13 @@ def _check_columns(table: pd.DataFrame) -> None:
 
 
 def _check_ids(ids: pd.Series, names: list[str]) -> None:
-    refuse("empty ids", _chosen(names, ids == ""), "Give every sequence an id.")
+    refuse("empty ids", chosen(names, ids == ""), "Give every sequence an id.")
     # Not printable: line ends, tabs and invisible characters, which break FASTA and CSV further on.
     odd = [not name.isprintable() for name in ids]
-    refuse("ids with control or invisible characters", _chosen(names, odd), "Remove these characters.")
-    refuse("ids that a spreadsheet would compute", _chosen(names, map(is_formula, ids)), REMEDY)
+    refuse("ids with control or invisible characters", chosen(names, odd), "Remove these characters.")
+    refuse("ids that a spreadsheet would compute", chosen(names, map(is_formula, ids)), REMEDY)
     twice = ids.duplicated(keep=False)
-    refuse("ids that occur twice", _chosen(names, twice), "Rename or remove one of each.")
-
-
-def _chosen(names: list[str], mask: Iterable[bool]) -> list[str]:
-    return [name for name, chosen in zip(names, mask, strict=True) if chosen]
+    refuse("ids that occur twice", chosen(names, twice), "Rename or remove one of each.")
 
 
 def read(path: Path | str) -> pd.DataFrame:

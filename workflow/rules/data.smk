@@ -58,7 +58,9 @@ rule table:
             *(
                 "table",
                 "shortening",
+                "task",
                 "tasks",
+                "transduction",
                 "inputs",
                 "series",
                 "formats",

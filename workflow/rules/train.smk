@@ -95,7 +95,9 @@ rule evaluate:
             "sequence_metrics",
             "weighted",
             "thresholds",
+            "task",
             "tasks",
+            "transduction",
         ),
     output:
         f"{RUN}/metrics.json",
