@@ -46,9 +46,7 @@ def test_a_signal_gives_its_own_status(tmp_path, commands, name, number):
     script = f'[ "$1" = version ] || {{ touch {tmp_path}/started; exec sleep 60; }}'
     env = os.environ | with_mmseqs(tmp_path, script)
     heard = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # also where these tests run in the background
-    with unrolled(
-        [*commands[name], "--minutes", {"audit": "0.0002", "split": "0.0001"}[name]], heard, env=env
-    ) as running:
+    with unrolled([*commands[name], "--minutes", "0.0002"], heard, env=env) as running:
         await_file(tmp_path / "started")
         running.send_signal(number)
         _, said = running.communicate(timeout=30)

@@ -18,7 +18,7 @@ from test_hostile import small_disk
 from unrolled import split
 from unrolled import table as tables
 from unrolled.files import write_json
-from unrolled.gate import folds_hash
+from unrolled.gate import folds_hash, sequences_hash
 from unrolled.simulate import simulate
 from unrolled.uploading import sync, uploaded
 from wandb_service import serving
@@ -34,7 +34,8 @@ def write_material(folder: Path) -> None:
     tables.write(folder / "table.parquet", table)
     folds = split.make_folds(table, {"group": "sequence", "folds": 5, "seed": 0}, "multiclass")
     folds.to_parquet(folder / "folds.parquet", index=False)
-    write_json(folder / "certificate.json", LEAK | {"folds_sha256": folds_hash(folds)})
+    hashes = {"folds_sha256": folds_hash(folds), "sequences_sha256": sequences_hash(table)}
+    write_json(folder / "certificate.json", LEAK | hashes)
 
 
 @pytest.fixture

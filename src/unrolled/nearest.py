@@ -194,8 +194,8 @@ def _affordable(n: int, pairs: int, cost: float, searching: float, budget: float
     affordable = int(max(1 - searching / budget, 1 - SEARCHING) * budget / cost * pairs) if budget else 0
     if SEARCHED * affordable < n:
         raise UnrolledError(
-            f"a budget of {spoken(budget)} pays for fewer alignments than there are sequences ({n:,}): nothing could "
-            "be said of the others. Raise it (minutes)"
+            f"a budget of {budget / 60:.3g} min pays for fewer alignments than there are sequences ({n:,}): nothing "
+            "could be said of the others. Raise it (minutes)"
         )
     return affordable
 
