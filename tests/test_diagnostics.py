@@ -1,7 +1,9 @@
 """The instruments against autograd and by hand."""
 
+import gc
 import itertools
 import math
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -18,7 +20,7 @@ from unrolled.recurrent import GRU, LSTM, RNN, MinGRU, MinLSTM
 ENGINES = ["pytorch"] + ["kernel"] * (kernel.library() is not None)
 
 
-def seen(network, lengths, weigh=lambda h: h[:, :, 0].sum(), engine="pytorch") -> pd.DataFrame:
+def seen(network, lengths, weigh=lambda h: h[:, :, 0].sum(), engine="pytorch", scale=1.0) -> pd.DataFrame:
     torch.manual_seed(1)
     n = torch.tensor(lengths)
     x = torch.randn(len(n), int(n.max()), network.d_in, dtype=next(network.parameters()).dtype)
@@ -27,7 +29,7 @@ def seen(network, lengths, weigh=lambda h: h[:, :, 0].sum(), engine="pytorch") -
         outputs, _ = network(x, n)
         weigh(outputs).backward()
     tally = diagnostics.Tally()
-    diagnostics.look(network, tally)
+    diagnostics.look(network, tally, scale)
     return pd.DataFrame(tally.rows())
 
 
@@ -68,6 +70,39 @@ def test_gradients_through_time_are_those_of_autograd(cls, own, equation, both, 
             expected = {i: norms[5 - i] for i in (0, 1, 2, 3)} | {4: math.hypot(norms[1], norms[0]) / 2**0.5}
             found = values(rows, "gradient", gate, "backward" if d else "forward")
             assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_loss_that_was_scaled_up_is_seen_as_it_was():
+    network = GRU(3, 5, layers=2).double()
+    found = seen(network, [6, 4])
+    scaled = seen(network, [6, 4], weigh=lambda h: 2.0**16 * h[:, :, 0].sum(), scale=2.0**16)
+    pd.testing.assert_frame_equal(scaled, found, rtol=1e-12)
+    beyond = seen(network, [6, 4], weigh=lambda h: math.inf * h[:, :, 0].sum(), scale=2.0**16)
+    assert set(beyond["quantity"]) == set(found["quantity"]) - {"gradient"}
+    assert not np.isfinite(seen(network, [6, 4], weigh=lambda h: math.inf * h[:, :, 0].sum())["value"]).all()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("cls", [RNN, LSTM, GRU, MinGRU, MinLSTM])
+def test_what_was_seen_is_freed_when_nobody_looks_on(cls, backward, engine):
+    network = cls(3, 5, layers=2, bidirectional=True)
+    network.probes = []
+    with engines.force(engine):
+        h, _ = network(torch.randn(2, 6, 3), torch.tensor([6, 4]))
+    if backward:
+        h.sum().backward()
+    held = [weakref.ref(work) for probe in network.probes for work in probe.works]
+    assert len(held) == 4
+    assert all(work() is not None for work in held)
+    del h
+    network.probes = None
+    gc.collect()
+    assert not any(work() is not None for work in held)
+
+
+def test_networks_of_16_bits_are_seen():
+    assert set(seen(LSTM(3, 5).bfloat16(), [6, 4])["quantity"]) >= {"gradient", "product"}
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,11 +1,11 @@
 """The recurrent core against the lecture's equations, autograd and torch.nn: at any lengths, in every engine."""
 
 import copy
-import ctypes
 import itertools
 import math
 import pickle
 import re
+import shutil
 from contextlib import contextmanager
 from importlib.machinery import EXTENSION_SUFFIXES
 
@@ -466,22 +466,23 @@ def test_what_is_frozen_changes_no_other_gradient(name, engine):
         assert not loss().requires_grad
 
 
+@each_dtype
 @each_engine
 @each_network
-def test_under_autocast_everything_is_in_32_bits(name, engine):
-    network = made(name, layers=2, bidirectional=True).float()
+def test_under_autocast_everything_is_as_precise_as_the_weights(name, engine, dtype):
+    network = made(name, layers=2, bidirectional=True).to(dtype)
     x, n, parts = batch(network, [5, 0, 3])
     x, *parts = (each.detach().bfloat16() for each in (x, *parts))  # as a layer before would give them
     found = []
     for automatic in (True, False):
-        given = (x, parts) if automatic else (x.float(), [part.float() for part in parts])
+        given = (x, parts) if automatic else (x.to(dtype), [part.to(dtype) for part in parts])
         with engines.force(engine), torch.autocast("cpu", torch.bfloat16, enabled=automatic):
             outputs, state = network(given[0], n, as_state(given[1]))
             finals = list(state) if isinstance(state, tuple) else [state]
         gradients = torch.autograd.grad(outputs.square().sum(), list(network.parameters()))
         found.append([outputs, *finals, *gradients])
     for mixed, whole in zip(*found, strict=True):
-        assert mixed.dtype == torch.float32
+        assert mixed.dtype == dtype
         assert torch.equal(mixed, whole)
 
 
@@ -732,13 +733,18 @@ def test_sums_of_rows_are_those_of_index_add(dtype, n):
 
 
 @pytest.mark.skipif(kernel.library() is None, reason="no compiler built the kernel")
-def test_a_library_of_other_sources_is_not_taken(monkeypatch):
+def test_a_library_of_other_sources_is_not_taken(tmp_path, monkeypatch):
     level, _ = kernel.library()
-    monkeypatch.setattr(kernel, "Job", type("Job", (ctypes.Structure,), {"_fields_": kernel.Job._fields_[1:]}))
+    for path in [*kernel.FOLDER.glob("kernel*.[ch]*"), *kernel.FOLDER.glob(f"_kernel_{level}*")]:
+        shutil.copy(path, tmp_path)
+    monkeypatch.setattr(kernel, "FOLDER", tmp_path)
+    assert kernel.load(level) is not None
+    with (tmp_path / "kernel_walk.h").open("a") as stream:
+        stream.write("// changed since\n")
     kernel.library.cache_clear()
     try:
-        assert kernel.library() is None
         assert re.search(rf"PyTorch; the installation is stale, _kernel_{level}.*pip install -e \.", kernel.status())
+        assert kernel.library() is None
     finally:
         monkeypatch.undo()
         kernel.library.cache_clear()
@@ -840,16 +846,41 @@ def test_the_start_of_W_h_can_be_chosen(init, spread):
     assert W_h.std().item() == pytest.approx(spread, rel=0.05)
 
 
+@pytest.mark.parametrize(("cls", "stock"), [(RNN, nn.RNN), (LSTM, nn.LSTM), (GRU, nn.GRU)])
+def test_all_may_start_as_in_torch_nn(cls, stock):
+    torch.manual_seed(0)
+    mine, theirs = ([made(6, 8) for _ in range(50)] for made in (lambda *w: cls(*w, init="uniform"), stock))
+    for weights, expected in (("W_h", "weight_hh_l0"), ("W_x", "weight_ih_l0")):
+        spread = torch.cat([getattr(network, expected) for network in theirs]).std().item()
+        found = torch.cat([getattr(network.stack[0][0], weights) for network in mine])
+        assert found.std().item() == pytest.approx(spread, rel=0.05)
+        assert found.abs().max() <= 8**-0.5
+    for gate in set(mine[0].gates) - {"f"}:
+        biases = torch.cat([network.block(network.stack[0][0].b, gate) for network in mine])
+        assert biases.std().item() == pytest.approx(24**-0.5, rel=0.1)
+    assert "f" not in mine[0].gates or (mine[0].block(mine[0].stack[0][0].b, "f") == 1).all()
+
+
 def test_the_forget_bias_can_be_chosen():
     direction = next(LSTM(3, 4, forget_bias=2.5).each())
     assert direction.b.tolist() == [2.5] * 4 + [0.0] * 12
+
+
+def test_weights_keep_their_places_when_they_are_parametrised():
+    network = made("gru_after")
+    x, n, _ = batch(network, [5, 3])
+    before = network(x, n)[0]
+    nn.utils.parametrize.register_parametrization(network.stack[0][0], "W_h", nn.Identity())
+    assert torch.equal(network(x, n)[0], before)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
 def test_lengths_may_be_integers_of_any_size(dtype):
     network = made("lstm", bidirectional=True)
     x, n, parts = batch(network, [5, 0, 3, 1])
-    torch.testing.assert_close(network(x, n.to(dtype), tuple(parts)), network(x, n, tuple(parts)), rtol=0, atol=0)
+    expected = network(x, n, tuple(parts))
+    torch.testing.assert_close(network(x, n.to(dtype), tuple(parts)), expected, rtol=0, atol=0)
+    torch.testing.assert_close(network(x, n.tolist(), tuple(parts)), expected, rtol=0, atol=0)
 
 
 ZEROS = torch.zeros(2, 5, 3)
@@ -907,4 +938,7 @@ def test_every_walk_of_the_kernel_has_its_twin():
         for cell in (recurrence.RNN, recurrence.LSTM, recurrence.GRU, recurrence.GRU_AFTER, recurrence.MINIMAL)
         for way in ("forward", "backward")
     }
+    if kernel.library():
+        for walk, suffix in itertools.product(stepwise.WALKS, kernel.SUFFIX.values()):
+            assert hasattr(kernel.library()[1], f"{walk}_{suffix}")
     assert recurrent.LSTM.cell.cell

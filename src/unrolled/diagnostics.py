@@ -53,36 +53,37 @@ class Tally:
                 }
 
 
-def look(network: Recurrent, tally: Tally) -> None:
-    """Take down what the probes of a network saw in its last forward and backward pass.
+def look(network: Recurrent, tally: Tally, scale: float = 1.0) -> None:
+    """Take down what the probes of a network saw in its last forward and backward pass, of a loss times `scale`.
 
     Quantities: `gradient`, the root mean square of |dL/dh_t| (gate h) and of |dL/dC_t| (gate C) over sequences, by
     distance of t from the last step read; `product`, the mean over units and sequences of the product of the forget
     (LSTM) or update gates (GRU) from t + 1 to the end, which is dC_T/dC_t along the direct path; `low` and `high`,
-    the shares of a gate below 0.05 and above 0.95; `saturated`, the share of a tanh beyond 0.95.
+    the shares of a gate below 0.05 and above 0.95; `saturated`, the share of a tanh beyond 0.95. A gradient that
+    was scaled up for 16 bits, and overflowed, is left out: no step is made with it.
     """
     for layer, probe in enumerate(network.probes or []):
         for work in probe.works:
-            _look(network, work, (layer + 1, "backward" if work.reversed else "forward"), tally)
+            _look(network, work, (layer + 1, "backward" if work.reversed else "forward"), tally, scale)
 
 
-def _look(network: Recurrent, work: Work, where: tuple[int, str], tally: Tally) -> None:
+def _look(network: Recurrent, work: Work, where: tuple[int, str], tally: Tally, scale: float) -> None:
     plan, H = work.plan, work.out.shape[1]
     if not plan.N:
         return
     distance = plan.read_at(not work.reversed).numpy(force=True)  # steps still to read
     for state, norms in (("h", work.norm_h), ("C", work.norm_C)):
-        if norms is not None:
-            tally.add((*where, "gradient", state), distance, norms.numpy(force=True).astype(float) ** 2)
+        found = None if norms is None else norms.double().numpy(force=True) / scale
+        if found is not None and (scale == 1 or np.isfinite(found).all()):
+            tally.add((*where, "gradient", state), distance, found**2)
     for gate, values in _activations(network, work).items():
         for quantity, share in _shares(gate, values[::EVERY]).items():
             tally.add((*where, quantity, gate), np.zeros(1), np.array([share]))
-    kept = {"LSTM": "f", "GRU": "z", "MinLSTM": "f", "MinGRU": "z"}.get(type(network).__name__)
-    if kept:
-        gates = _activations(network, work)[kept]
+    if network.keeps:
+        gates = _activations(network, work)[network.keeps]
         rows = plan.r < SEQUENCES
         products, at = _products(gates[rows], plan.r[rows], plan.read_at(not work.reversed)[rows], H)
-        tally.add((*where, "product", kept), at, products)
+        tally.add((*where, "product", network.keeps), at, products)
 
 
 def _activations(network: Recurrent, work: Work) -> dict[str, Tensor]:
@@ -105,7 +106,7 @@ def _products(gates: Tensor, r: Tensor, left: Tensor, H: int) -> tuple[np.ndarra
     """Mean over units of the product of the gates (n, H) of the `left` (n,) steps still to read, per row."""
     factors = gates.new_ones(int(r.max()) + 1, int(left.max()) + 2, H)
     factors[r, left + 1] = gates  # a place on: without the row's own gate
-    return factors.cumprod(1)[r, left].mean(1).numpy(force=True).astype(float), left.numpy(force=True)
+    return factors.cumprod(1)[r, left].mean(1).double().numpy(force=True), left.numpy(force=True)
 
 
 def weights(network: Recurrent) -> Iterator[dict[str, Any]]:

@@ -46,10 +46,13 @@ class Instruments(Callback):
         for network in _networks(pl_module):
             network.probes = [] if batch_idx in chosen else None
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+    def on_after_backward(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Look before the scaler of a 16-bit loss, if there is one, goes on to another scale."""
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
         for network in _networks(pl_module):
-            diagnostics.look(network, self.tally)
-            network.probes = None
+            if network.probes is not None:
+                diagnostics.look(network, self.tally, scaler.get_scale() if scaler is not None else 1.0)
+                network.probes = None
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not self.batches:

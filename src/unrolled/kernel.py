@@ -10,6 +10,7 @@ the GIL, so jobs run side by side on Python threads.
 import contextlib
 import ctypes
 import functools
+import hashlib
 import itertools
 import os
 from collections.abc import Sequence
@@ -86,7 +87,7 @@ def load(level: str) -> ctypes.CDLL | None:
     """The library that this Python's installation built for an instruction set, or None.
 
     Raises:
-        UnrolledError: it is not a library for this machine, or of other sources than this file.
+        UnrolledError: it is not a library for this machine, or of other sources than those beside this file.
     """
     paths = [FOLDER / f"_kernel_{level}{suffix}" for suffix in EXTENSION_SUFFIXES]
     path = next(filter(Path.is_file, paths), None)
@@ -96,10 +97,18 @@ def load(level: str) -> ctypes.CDLL | None:
         found = ctypes.CDLL(str(path))
     except OSError as error:
         raise UnrolledError(f"the kernel cannot be loaded: {error}; build it anew: {REMEDY}") from error
-    size = getattr(found, "kernel_job_size", None)
-    if size is None or size() != ctypes.sizeof(Job) or not hasattr(found, "best_scores_float"):
+    sources = getattr(found, "kernel_sources", None)
+    if sources is not None:
+        sources.restype = ctypes.c_uint64
+    if sources is None or sources() != int(_sources()[:16], 16):
         raise UnrolledError(f"the installation is stale, {path.name} was built of other sources: {REMEDY}")
     return found
+
+
+def _sources() -> str:
+    """SHA-256 of the kernel's sources, as setup.py finds it."""
+    paths = sorted([*FOLDER.glob("kernel*.cpp"), *FOLDER.glob("kernel*.h")])
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def sums(x: torch.Tensor, index: torch.Tensor, n: int) -> torch.Tensor:

@@ -30,7 +30,7 @@ class Direction(nn.Module):
 
     def weights(self) -> list[Tensor]:
         """W_x, W_h, b and, where there is one, b_q."""
-        return list(self.parameters())
+        return [getattr(self, name) for name in ("W_x", "W_h", "b", "b_q") if hasattr(self, name)]
 
 
 class Recurrent(nn.Module):
@@ -44,11 +44,14 @@ class Recurrent(nn.Module):
         dropout: share of outputs zeroed between layers, in training.
         init: how each gate's block of W_h starts: `orthogonal` (the lecture's), `glorot`, or `uniform`, which is
             torch.nn's U(-1/sqrt(d_h), 1/sqrt(d_h)) for all weights and biases. Else W_x is Glorot uniform, biases 0.
-        window: truncated BPTT: no gradient flows across multiples of so many positions; 0 for full BPTT.
+            A forget bias is that of its own argument in any case.
+        window: truncated BPTT: no gradient flows across multiples of so many positions; 0 for full BPTT. Memory
+            still grows with the length: to bound it, hand the state of one piece, detached, to the next.
         causal: read from the left only, whatever `bidirectional` says: what follows is to be predicted.
     """
 
     gates: ClassVar[tuple[str, ...]]
+    keeps: ClassVar[str | None] = None  # the gate that what is remembered is multiplied by
     sees_h: ClassVar[bool] = True
     looks_up: ClassVar[bool] = True  # W_x x_t + b of symbols is found once for each symbol
 
@@ -120,13 +123,13 @@ class Recurrent(nn.Module):
                 _start(name, self.init)(block)
 
     def forward(
-        self, x: Tensor, lengths: Tensor, state: State | None = None, *, need_state: bool = True
+        self, x: Tensor, lengths: Tensor | Sequence[int], state: State | None = None, *, need_state: bool = True
     ) -> tuple[Tensor, State | None]:
         """Map x (B, T, d_in) with true lengths (B,), 0 to T, to (outputs, state).
 
         Args:
             x: right-padded; what is in the padding is never read.
-            lengths: true lengths.
+            lengths: true lengths, a tensor or a list.
             state: to start from, 0 if absent: h (layers * directions, B, d_h), for the LSTM a tuple (h, C).
             need_state: False returns None for the state, which may spare work.
 
@@ -154,9 +157,10 @@ class Recurrent(nn.Module):
 
         Symbols (N,) may be given in the place of vectors that would repeat; y (V, d_in) are then those of each.
         """
-        if torch.is_autocast_enabled(y.device.type):  # sums over T steps stay in 32 bits
+        if torch.is_autocast_enabled(y.device.type):  # sums over T steps are as precise as the weights
             with torch.autocast(y.device.type, enabled=False):
-                return self.packed(y.float(), plan, _whole(state), need_state=need_state, symbols=symbols)
+                dtype = next(self.parameters()).dtype
+                return self.packed(y.to(dtype), plan, _cast(state, dtype), need_state=need_state, symbols=symbols)
         if symbols is not None and not (self.looks_up and engines.kernel_fits(self.cell, y)):
             y, symbols = nn.functional.embedding(symbols, y), None
         starts = self._starts(state, y, plan)
@@ -183,7 +187,8 @@ class Recurrent(nn.Module):
         plain = self.probes is None and not self.window
         return engines.engine(self.cell, x, plain=plain, free=free)
 
-    def _plan(self, x: Tensor, lengths: Tensor) -> Plan:
+    def _plan(self, x: Tensor, lengths: Tensor | Sequence[int]) -> Plan:
+        lengths = torch.as_tensor(lengths)
         if x.ndim != 3:
             raise UnrolledError(f"x must be padded, (B, T, d_in), but is {tuple(x.shape)}; one sequence is x[None]")
         (B, T, d), whole = x.shape, not lengths.is_floating_point()
@@ -282,8 +287,7 @@ def _start(name: str, init: str) -> Any:
     return nn.init.orthogonal_ if name == "W_h" and init == "orthogonal" else nn.init.xavier_uniform_
 
 
-def _whole(state: State | None) -> State | None:
-    """The state in 32 bits."""
+def _cast(state: State | None, dtype: torch.dtype) -> State | None:
     if state is None:
         return None
-    return (state[0].float(), state[1].float()) if isinstance(state, tuple) else state.float()
+    return (state[0].to(dtype), state[1].to(dtype)) if isinstance(state, tuple) else state.to(dtype)

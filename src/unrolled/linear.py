@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from unrolled.packing import Plan
-from unrolled.recurrence import MINIMAL, Probe, Work
+from unrolled.recurrence import MINIMAL, Probe, Work, watching
 from unrolled.scan import once_differentiable, stepping
 
 
@@ -16,7 +16,7 @@ class _Linear(torch.autograd.Function):
         work = Work(plan, reversed, window, False, a.new_empty(plan.N, h0.shape[1]), h0.contiguous(), a.contiguous())
         stepping(MINIMAL, "forward", work)(0, len(plan.first) - 1)
         ctx.save_for_backward(work.a, work.out, work.h0)
-        ctx.plan, ctx.window, ctx.probe, ctx.reversed = plan, window, probe, reversed
+        ctx.plan, ctx.window, ctx.probe, ctx.reversed = plan, window, watching(probe), reversed
         ctx.set_materialize_grads(False)
         if probe is not None:
             probe.works.append(work)
@@ -30,9 +30,9 @@ class _Linear(torch.autograd.Function):
         work.dout = torch.zeros_like(out) if dout is None else dout.contiguous()
         work.dh = torch.zeros_like(h0) if dh is None else dh.clone(memory_format=torch.contiguous_format)
         work.da = torch.empty_like(a)
-        if ctx.probe is not None:
+        if (probe := ctx.probe()) is not None:
             work.norm_h = a.new_empty(ctx.plan.N)
-            ctx.probe.works[int(ctx.reversed)] = work
+            probe.works[int(ctx.reversed)] = work
         stepping(MINIMAL, "backward", work)(0, len(ctx.plan.first) - 1)
         return None, None, None, None, work.da, work.dh
 

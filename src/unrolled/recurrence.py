@@ -1,5 +1,7 @@
 """What a recurrence is made of: its blocks, and the arrays that a walk over a packed batch reads and fills."""
 
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,3 +79,8 @@ class Probe:
     """Filled by the next forward and backward pass: the work of each direction, with its gates and gradient norms."""
 
     works: list[Work] = field(default_factory=list)
+
+
+def watching(probe: Probe | None) -> Callable[[], Probe | None]:
+    """The probe as long as somebody else holds it: held by what it shows, neither could ever be freed."""
+    return weakref.ref(probe) if probe is not None else lambda: None

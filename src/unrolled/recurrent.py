@@ -41,7 +41,7 @@ class RNN(Recurrent):
 class LSTM(Recurrent):
     """Long short-term memory; `forget_bias` is b_f at the start (Jozefowicz et al. 2015): remember first."""
 
-    gates = ("f", "i", "C", "o")
+    gates, keeps = ("f", "i", "C", "o"), "f"
     cell = recurrence.LSTM
 
     def __init__(self, d_in: int, d_h: int = 64, *, forget_bias: float = 1.0, **settings: Any):
@@ -63,7 +63,7 @@ class GRU(Recurrent):
             or `after` it, as in torch.nn and cuDNN, with one more bias inside the product.
     """
 
-    gates = ("r", "z", "h")
+    gates, keeps = ("r", "z", "h"), "z"
 
     def __init__(self, d_in: int, d_h: int = 64, *, reset: str = "before", **settings: Any):
         if reset not in ("before", "after"):
@@ -166,7 +166,7 @@ class _Minimal(Recurrent):
 class MinGRU(_Minimal):
     """minGRU: h_t = z_t * h_{t-1} + (1 - z_t) * (W_h x_t + b_h), z_t near 1 keeps as in the GRU."""
 
-    gates = ("z", "h")
+    gates, keeps = ("z", "h"), "z"
 
     def kept_and_added(self, a: Tensor) -> Tensor:
         z, candidate = a.chunk(2, 1)
@@ -177,7 +177,7 @@ class MinGRU(_Minimal):
 class MinLSTM(_Minimal):
     """minLSTM: forget and input gate, normalised to add up to 1; `forget_bias` as for the LSTM."""
 
-    gates = ("f", "i", "h")
+    gates, keeps = ("f", "i", "h"), "f"
 
     def __init__(self, d_in: int, d_h: int = 64, *, forget_bias: float = 1.0, **settings: Any):
         self.forget_bias = forget_bias

@@ -20,7 +20,7 @@ from unrolled.engines import kernel_fits
 from unrolled.errors import UnrolledError
 from unrolled.packing import Plan
 from unrolled.products import Gradients, Symbols, Vectors
-from unrolled.recurrence import ABSENT, Probe, Recurrence, Work
+from unrolled.recurrence import ABSENT, Probe, Recurrence, Work, watching
 from unrolled.shares import Share, cut, merge, side_by_side
 
 KEPT = 5  # arrays of each share that its walk back needs
@@ -132,7 +132,8 @@ class _Layer(torch.autograd.Function):
         works = side_by_side(go, shares, threads=threads)
         kept = [_kept(cell, share, work) for share, work in zip(shares, works, strict=True)]
         ctx.save_for_backward(symbols, x, out, h0, C0, decay, *weights, *itertools.chain.from_iterable(kept))
-        ctx.cell, ctx.window, ctx.probe, ctx.shares, ctx.threads = cell, window, probe, shares, threads
+        ctx.cell, ctx.window, ctx.shares, ctx.threads = cell, window, shares, threads
+        ctx.probe = watching(probe)
         ctx.set_materialize_grads(False)
         if probe is not None:
             probe.works[:] = works
@@ -141,7 +142,7 @@ class _Layer(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, dout, dh, dC):  # type: ignore[no-untyped-def]
-        cell, shares, threads = ctx.cell, ctx.shares, ctx.threads
+        cell, shares, threads, probe = ctx.cell, ctx.shares, ctx.threads, ctx.probe()
         symbols, x, out, h0, C0, decay, *saved = ctx.saved_tensors
         (D, _, H), arrays = h0.shape, _grouped(saved[-KEPT * len(shares) :], len(shares))
         of_direction = _grouped(saved[: -KEPT * len(shares)], D)
@@ -161,7 +162,7 @@ class _Layer(torch.autograd.Function):
             work.dout, work.dh = share.of(share.columns(dout, H)), share.states(dh)
             if cell.cell:
                 work.C0, work.dC = share.states(C0), share.states(dC)
-            if ctx.probe is not None:
+            if probe is not None:
                 work.norm_h, work.norm_C = h.new_empty(len(h)), h.new_empty(len(h)) if cell.cell else ABSENT
             dx, dweights = _back(cell, work, _inputs(share, x, symbols, W_x, b, wanted=ctx.needs_input_grad[6]), b_q)
             for states, start in ((dh, work.dh), (dC, work.dC)):
@@ -170,8 +171,8 @@ class _Layer(torch.autograd.Function):
             return work, dx, dweights
 
         works, dxs, dweights = zip(*side_by_side(go, range(len(shares)), threads=threads), strict=True)
-        if ctx.probe is not None:
-            ctx.probe.works[:] = works
+        if probe is not None:
+            probe.works[:] = works
         dx = None
         if ctx.needs_input_grad[6]:
             dx = merge(shares, dxs, len(x)) if symbols is None else functools.reduce(torch.add, dxs)

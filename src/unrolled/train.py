@@ -207,6 +207,7 @@ def repeatable() -> None:
     torch.set_deterministic_debug_mode("error")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # else written twice
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what cuBLAS needs to be so
+    torch.backends.cudnn.allow_tf32 = False  # cuDNN's recurrences round what they multiply to 10 bits otherwise
 
 
 def predict(training: Training, batches: Any, scale: runs.Scale | None = None) -> Any:
