@@ -1,4 +1,7 @@
-"""What every shipped network promises on every task: padding, company and order change no answer and no loss."""
+"""What every shipped network promises on every task: padding, company and order change no answer and no loss.
+
+And what training never saw is answered.
+"""
 
 import copy
 
@@ -20,6 +23,7 @@ from unrolled.tasks import of
 pytestmark = pytest.mark.filterwarnings("ignore:.*num_workers:")
 
 LENGTHS = (1, 2, 5, 9, 17, 1)  # one position is enough
+ALL = range(len(LENGTHS))
 RECIPE = {"batch_size": 6, "batch_tokens": 10**6}
 TARGETS = {
     "multiclass": ["a", "b", "c", "a", "b", "c"],
@@ -57,20 +61,24 @@ def sequences(kind):
     return found
 
 
-def case(kind, task, model):
-    """An untrained run, and a loader of all its sequences in batches of at most so many."""
+def case(kind, task, model, seen=ALL):
+    """An untrained run that has seen some of its sequences, and a loader of some in batches of at most so many."""
     card, found = CARDS[kind] | {"task": task}, sequences(kind)
-    named, reading = of(card), inputs.of(card).fit(found)
+    named, reading = of(card), inputs.of(card).fit([found[n] for n in seen])
     classes = named.classes(TARGETS[task])
     network = copy.deepcopy(NETWORKS[model])
     network["d_e"] = network["encoder"]["d_h"] = 8
     material = runs.Material({}, classes, task, 0, None, reading, 5 if task == "transduction" else None)
     torch.manual_seed(1)
     built = train.build({"model": {"network": network}, "cell": {"model": model}}, material)
-    encoded = [reading.encode(one) for one in found]
-    y = named.encode(TARGETS[task], classes)
-    data = Encoded(*following(encoded)) if named.causal else Encoded(encoded, y)
-    return Training(built, task, RECIPE, 0).eval(), lambda size: loader(data, size, 10**6, shuffle=False)
+
+    def batches(size, rows=ALL):
+        encoded = [reading.encode(found[n]) for n in rows]
+        y = named.encode([TARGETS[task][n] for n in rows], classes)
+        data = Encoded(*following(encoded)) if named.causal else Encoded(encoded, y)
+        return loader(data, size, 10**6, shuffle=False)
+
+    return Training(built, task, RECIPE, 0).eval(), batches
 
 
 @pytest.mark.parametrize(("kind", "task", "model"), CASES)
@@ -101,6 +109,28 @@ def test_company_changes_neither_answers_nor_losses(kind, task, model):
     assert len(gradients) == len(sums) > 0
     for one, other in zip(gradients, sums, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "task", "model"), CASES)
+def test_what_training_never_saw_is_answered_and_scored(kind, task, model):
+    """It saw two sequences of one position: lengths, letters, labels and how numbers vary are new afterwards."""
+    training, batches = case(kind, task, model, seen=(0, 5))
+    objective, optimiser = OBJECTIVES[task], torch.optim.Adam(training.parameters(), 0.01)
+
+    def loss(rows):
+        (batch,) = batches(len(rows), rows)
+        return objective.loss(objective.outputs(training.network, batch), batch.targets)
+
+    before = loss((0, 5))
+    for _ in range(3):
+        optimiser.zero_grad()
+        loss((0, 5)).backward()
+        optimiser.step()
+    assert loss((0, 5)) < before
+    assert torch.isfinite(loss(ALL))
+    for one in train.predict(training, batches(len(ALL))):
+        parts = one if task == "transduction" else [one]
+        assert all(np.isfinite(np.asarray(part, dtype=float)).all() for part in parts)
 
 
 def test_every_network_and_task_is_among_the_cases():

@@ -96,15 +96,15 @@ class Predictor:
 
 
 def predict(run: Path, file: Path, out: Path, *, beam: int | None = None, threads: int = 1, say: Say) -> None:
-    """Write a CSV file with a row for each sequence of a file, in its order, whatever its size.
+    """Write a CSV file with a row for each sequence of a file, in its order, a piece of the file at a time.
 
-    The file is FASTA or, for a run on numeric series, laid out as its data card says. The column `nearest` holds the
-    id of the training sequence that MMseqs2 finds most like it, empty if it finds none: an answer for such a sequence
-    is a guess about unknown land, and a warning counts them. Of series `far` is the share of their readings that lie
-    far from what was measured in training, and a warning names variables whose mean is another one. Before an
-    answer that a spreadsheet would compute stands an apostrophe. A warning counts the answers of an encoder-decoder
-    that came to twice the longest training target, after which nothing but the end may follow; `beam` is how many
-    hypotheses its search follows, by default as many as in its model card.
+    The file is FASTA or, for a run on numeric series, laid out as its data card says (a `long` one is read whole).
+    The column `nearest` holds the id of the training sequence that MMseqs2 finds most like it, empty if it finds
+    none: an answer for such a sequence is a guess about unknown land, and a warning counts them. Of series `far` is
+    the share of their readings that lie far from what was measured in training, and a warning names variables whose
+    mean is another one. Before an answer that a spreadsheet would compute stands an apostrophe. A warning counts the
+    answers of an encoder-decoder that came to twice the longest training target, after which nothing but the end may
+    follow; `beam` is how many hypotheses its search follows, by default as many as in its model card.
 
     Raises:
         UnrolledError: no trained network in `run`, sequences of another kind, letters or variables that it does not
