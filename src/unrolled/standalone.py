@@ -141,10 +141,10 @@ def split(fasta: Path, labels: Path | None, minutes: float, out: Path, **asked: 
     """Split anybody's FASTA file into folds that keep relatives together.
 
     While every pair can be compared (--minutes), the folds are proved to share no relatives; beyond that, none that
-    two sensitive searches find, and a sample bounds what these missed. Folds are even in size and labels. Where a
-    family is too large for that, the fewest sequences that break it are removed, and listed with the reason. The
-    exit status is 0 if the audit finds no relatives across folds, 1 if it does, 2 if the file cannot be split, 128
-    and the number of a signal if it was stopped by one.
+    two sensitive searches find, and a sample bounds what these missed. Folds are as even in size and labels as it can
+    make them. Where a family is too large for that, the fewest sequences that break it are removed, and listed with
+    the reason. The exit status is 0 if the audit finds no relatives across folds, 1 if it does, 2 if the file cannot
+    be split, 128 and the number of a signal if it was stopped by one.
 
     \b
     Example:
@@ -200,7 +200,11 @@ def predict(run: Path, file: Path, out: Path, beam: int | None, threads: int) ->
 @click.option("--out", required=True, type=FILE, help="FASTA file to write.")
 @click.option("-n", default=100, show_default=True, type=click.IntRange(1), help="How many sequences.")
 @click.option(
-    "--temperature", default=1.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Below 1: safer."
+    "--temperature",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Below 1 likely symbols become likelier.",
 )
 @click.option(
     "--top-k", default=0, show_default=True, type=click.IntRange(0), help="Draw from the k likeliest; 0: all."
