@@ -3,7 +3,6 @@
 The same arrays, chunks and rational tanh; the products of a step by BLAS, as Numba offers them.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numba
@@ -80,8 +79,8 @@ def backward(
 class Walk:
     """In the place of kernel.Walk."""
 
-    def __init__(self, name: str, works: "Sequence[Work]"):
-        (self.work,), self.ahead = works, name == "lstm_forward"
+    def __init__(self, name: str, work: "Work"):
+        self.work, self.ahead = work, name == "lstm_forward"
         assert not self.work.reversed, "forward reading only"
         W = self.work.W.numpy()
         self.first, self.W = self.work.plan.first.numpy(), np.ascontiguousarray(W.T) if self.ahead else W

@@ -2,10 +2,13 @@
 
 Everything that is compared is timed in turns, several rounds, and the best round of each counts: what a busy machine
 does to one round it does to its neighbours. Speeds are of training (forward and backward) on one thread unless said.
+Goals are the project's own, set before anything was written; "no" is one that was missed. Shares of GEMM say how far
+a goal can be reached at all: no factor takes a layer beyond 100 %.
 """
 
 import gc
 import multiprocessing
+import subprocess
 import sys
 import tempfile
 import time
@@ -273,8 +276,11 @@ def memory() -> list[dict]:
         for n, longest in ((32, 400), (32, 800), (32, 1600), (64, 400), (128, 400)):
             found = {kind: _peak(kind, name, n, longest) for kind in ("ours", "stock")}
             ratio = found["ours"] / found["stock"]
+            doubled = n == 32 and longest > 400  # T, since the row before
+            grown = found["ours"] / rows[-1]["MiB"] if doubled else None
             rows.append({"cell": name, "B": n, "T": longest, "MiB": found["ours"], "torch.nn": found["stock"]})
-            rows[-1] |= {"ratio": ratio, "goal": 1.25, "met": ratio <= 1.25}
+            rows[-1] |= {"ratio": ratio, "goal": 1.25, "x the MiB of half T": grown}
+            rows[-1] |= {"met": ratio <= 1.25 and (grown is None or grown <= 2.1)}
     return rows
 
 
@@ -317,11 +323,10 @@ def minimal(engine: str) -> list[dict]:
 
 def training() -> list[dict]:
     """An epoch of training end to end: share of the bare core's speed, beside a plain Lightning script."""
-    table, folds = (Path("results/data/deeploc2_quick") / name for name in ("table.parquet", "random/folds.parquet"))
-    if not table.exists() or not folds.exists():
-        print(f"skipped: {folds} is not there; README says how to make it", file=sys.stderr)
+    found, rows = _material("deeploc2_quick"), list[dict]()
+    if found is None:
         return []
-    rows = []
+    table, folds = found
     for model, cls in {"lstm": LSTM, "gru": GRU, "rnn": RNN}.items():
         batches = list(_batches(table, folds))
         bare = _bare(cls(16, 64, bidirectional=True), batches)
@@ -332,6 +337,47 @@ def training() -> list[dict]:
         if model == "lstm":
             plain = _plain(batches[:: len(batches) // 4])
             rows[-1] |= {"plain Lightning, packed nn.LSTM, k/s": plain / 1e3, "x plain": rate / plain}
+    return rows
+
+
+def _material(data: str) -> tuple[Path, Path] | None:
+    """Table and folds of a data set, which the workflow has made, or None."""
+    table, folds = (Path("results/data") / data / name for name in ("table.parquet", "random/folds.parquet"))
+    if table.exists() and folds.exists():
+        return table, folds
+    print(f"skipped: make it first, `snakemake --cores all {folds}`", file=sys.stderr)
+    return None
+
+
+FIRST_STEP = """
+import os, sys, time
+from torch.optim.optimizer import register_optimizer_step_post_hook
+def told(*_):
+    print(time.time(), flush=True)
+    os._exit(0)
+register_optimizer_step_post_hook(told)
+from unrolled.cli import main
+main()
+"""
+IMPORTS = "import lightning, torch, time; print(time.time())"
+
+
+def start() -> list[dict]:
+    """From the start of a process to the first step of a training on the demo's data, in the best of three rounds."""
+    found = _material("demo")
+    if found is None:
+        return []
+    least = {"first step of unrolled train": float("inf"), "lightning and torch imported": float("inf")}
+    for _ in range(3):
+        with tempfile.TemporaryDirectory() as folder:
+            places = dict(zip(("table", "folds", "out"), (*found, folder), strict=True))
+            train_it = ["train", "data=demo", "model=lstm", *(f"paths.{name}={at}" for name, at in places.items())]
+            for name, command in zip(least, ([FIRST_STEP, *train_it], [IMPORTS]), strict=True):
+                began = time.time()
+                done = subprocess.run([sys.executable, "-c", *command], check=True, stdout=subprocess.PIPE, text=True)
+                least[name] = min(least[name], float(done.stdout.split()[-1]) - began)
+    rows = [{"from the start of a process to": name, "s": seconds} for name, seconds in least.items()]
+    rows[0] |= {"goal, s": 5, "met": rows[0]["s"] <= 5}
     return rows
 
 
@@ -413,6 +459,7 @@ SECTIONS = {
     "threads": ("Two threads", lambda: threads(_engine())),
     "instruments": ("The instruments", lambda: instruments(_engine())),
     "training": ("An epoch of the DeepLoc 2.0 quick set, end to end", training),
+    "start": ("The start of a training", start),
     "memory": ("Peak memory of a training step, d_h = 128", memory),
     "minimal": ("minGRU", lambda: minimal(_engine())),
 }

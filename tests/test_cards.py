@@ -292,6 +292,52 @@ def test_a_missing_choice_names_the_choices(deck):
         deck.card("data", "demo")
 
 
+@pytest.mark.parametrize(
+    ("data", "changes", "message"),
+    [
+        ("demo", {"simulate": {"n": 9, "families": 3, "seed": 0, "family": 1}}, "unknown key 'family' in simulate"),
+        ("demo", {"simulate": {"n": 9, "seed": 0}}, "simulate lacks the key 'families'"),
+        ("recall", {"simulate": {"kind": "recall", "step": 5}}, "unknown key 'step' in simulate; did you mean"),
+        ("translation", {"simulate": {"kind": "translation", "steps": 5}}, "unknown key 'steps' in simulate"),
+        ("recall", {"simulate": {"kind": "recal"}}, r"simulate\.kind: 'recal' is not one of"),
+        ("netgpi", {"header": {"separator": "|"}}, "the file: where are the labels"),
+        ("multiloc2", {"labels": ...}, "the file: where are the labels"),
+        ("ecg5000", {"columns": ...}, "the file: where are the labels"),
+        ("physionet2012", {"labels": ...}, "the file: where are the labels"),
+    ],
+)
+def test_what_no_job_could_read_is_found_in_the_card(deck, data, changes, message):
+    edit(deck.path("data", data), **changes)
+    with pytest.raises(UnrolledError, match=rf"{data}\.yaml: {message}"):
+        deck.card("data", data)
+
+
+def test_sequences_to_be_drawn_need_no_labels(deck):
+    edit(deck.path("data", "nrc_generation"), header={"separator": "|"})
+    deck.card("data", "nrc_generation")
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "message"),
+    [
+        ("k: 15", "k: 14", r"network\.encoder\.k: an even window has no middle"),
+        (
+            "feedforward.WindowMLP",
+            "feedforward.WindowMLB",
+            r"network\.encoder\._target_: there is no class 'unrolled\.feedforward\.WindowMLB'; "
+            r"did you mean 'unrolled\.feedforward\.WindowMLP'",
+        ),
+        ("feedforward.WindowMLP", "nowhere.WindowMLP", r"there is no class 'unrolled\.nowhere\.WindowMLP'$"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_found_in_the_card(deck, was, becomes, message):
+    path = deck.path("model", "window")
+    assert was in path.read_text()
+    path.write_text(path.read_text().replace(was, becomes))
+    with pytest.raises(UnrolledError, match=message):
+        deck.card("model", "window")
+
+
 def test_code_outside_the_project_is_no_target(deck):
     path = deck.path("model", "lstm")
     path.write_text(path.read_text().replace("unrolled.models.Network", "os.system"))

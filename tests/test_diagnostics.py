@@ -118,6 +118,18 @@ def test_a_gradient_that_vanishes_is_shown_in_float32(engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("cls", [RNN, LSTM, GRU, MinGRU, MinLSTM])
+def test_several_threads_see_what_one_sees(cls, both, engine, threads):
+    torch.manual_seed(0)
+    network, found = cls(3, 5, bidirectional=both).double(), []
+    for count in (1, 3):
+        threads(count)
+        found.append(seen(network, [7, 0, 2, 30, 5], engine=engine))
+    pd.testing.assert_frame_equal(*found, rtol=1e-12)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("cls", "gate"), [(LSTM, "f"), (GRU, "z"), (MinGRU, "z"), (MinLSTM, "f")])
 def test_gate_products_are_those_of_the_steps_still_to_read(cls, gate, engine):
     network = cls(3, 5, bidirectional=True).double()

@@ -46,7 +46,7 @@ BAD = [
 @pytest.mark.faults(
     "hostile input",
     "a poisoned model card: `_target_` names a function or class that is no network of this project, at any depth",
-    "one line with card, key and target before anything is read or trained; nothing of it runs",
+    "one line with card, key and target before anything is trained; nothing of it runs",
 )
 @pytest.mark.parametrize("target", BAD)
 @pytest.mark.parametrize("key", ["network", "encoder"])

@@ -555,6 +555,15 @@ def test_denormal_numbers_survive(engine):
     assert (torch.tensor(1e-40) * 1).item() > 0  # nothing switched the process to flush-to-zero
 
 
+@pytest.mark.parametrize(("f", "i", "kept"), [(-200.0, -200.0, 0.5), (-199.0, -200.0, 0.7310586), (-200.0, 9.0, 0.0)])
+def test_gates_of_min_lstm_add_up_to_1_where_both_are_0_in_floats(f, i, kept):
+    a = torch.tensor([[f, i, 3.0]], requires_grad=True)
+    found = MinLSTM(1, 1).kept_and_added(a)
+    assert found.tolist() == [pytest.approx([kept, 3 * (1 - kept)])]
+    found.sum().backward()
+    assert a.grad.isfinite().all()
+
+
 @pytest.mark.skipif(kernel.library() is None, reason="no compiler built the kernel")
 @pytest.mark.parametrize("both", [False, True])
 @each_network

@@ -1,6 +1,5 @@
 """Networks at work at once, in several Python threads or processes, find to the bit what they find alone."""
 
-import multiprocessing
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,8 +9,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from test_recurrent import ENGINES, NETWORKS, STOCK
 from unrolled import engines, kernel, shares
-from unrolled.linear import linear
-from unrolled.packing import Plan
 
 
 def several(names):
@@ -94,20 +91,3 @@ def test_workers_of_a_data_loader_find_what_this_process_finds_beside_them(how, 
     for i, found in enumerate(beside):
         assert same(found, alone[i])
         assert same(data[i], alone[i])
-
-
-def walked(seed):
-    """h_t = f_t h_{t-1} + u_t of some sequences, by the kernel's own threads."""
-    draw = torch.Generator().manual_seed(seed)
-    plan = Plan.of(torch.randint(0, 30, (9,), generator=draw), 30)
-    return linear(plan, torch.rand(plan.N, 10, generator=draw), torch.zeros(plan.B, 5))[0].tolist()
-
-
-@pytest.mark.skipif(kernel.library() is None, reason="no compiler built the kernel")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_a_forked_process_starts_the_kernels_threads_anew(threads):
-    threads(2)
-    expected = [walked(seed) for seed in range(3)]
-    assert kernel._pool.cache_info().currsize
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        assert pool.map_async(walked, range(3)).get(timeout=60) == expected

@@ -84,7 +84,7 @@ class _Follow(torch.autograd.Function):
         for bias_of_q in b_q:
             work.a[:, :H] = bias_of_q
         alpha, x = h.new_zeros(B, steps, T), torch.cat([e, h.new_empty(plan.N, h.shape[2])], 1)
-        walk = kernel.Walk(f"{cell.name}_forward", [work])
+        walk = kernel.Walk(f"{cell.name}_forward", work)
         for t in range(steps):
             rows, s = _before(work, t)
             n = len(s)
@@ -110,7 +110,7 @@ class _Follow(torch.autograd.Function):
         da, dq = x.new_empty(plan.N, cell.columns * H), x.new_empty(plan.N, len(W_q))
         dc, dk, dv = h.new_zeros(len(h), steps, h.shape[2]), torch.zeros_like(k), torch.zeros_like(v)
         work.da = da[:0]
-        walk = kernel.Walk(f"{cell.name}_backward", [work])
+        walk = kernel.Walk(f"{cell.name}_backward", work)
         for t in reversed(range(steps)):
             rows, s = _before(work, t)
             n, work.da = len(s), da[rows]

@@ -4,7 +4,6 @@ A card is one YAML file, `config/<axis>/<name>.yaml`; its file name is the wildc
 choice and the value in the tables. Everything wrong with them is found here, before any job runs.
 """
 
-import difflib
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +15,8 @@ import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
 
-from unrolled.errors import UnrolledError
-from unrolled.targets import check_card
+from unrolled.errors import UnrolledError, suggest
+from unrolled.targets import check_card, check_named
 
 AXES = ("data", "split", "model")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -100,7 +99,7 @@ class Deck:
         path = self.config / axis / f"{name}.yaml"
         if not NAME.fullmatch(str(name)) or not path.is_file():
             raise UnrolledError(
-                f"{path}: there is no {axis} card '{name}'{_suggest(str(name), self.names(axis))}; "
+                f"{path}: there is no {axis} card '{name}'{suggest(str(name), self.names(axis))}; "
                 f"the cards there: {', '.join(self.names(axis))}"
             )
         return path
@@ -111,6 +110,7 @@ class Deck:
         value = read_yaml(path)
         check_card(path, value)
         card: Card = self.check(value, axis, path)
+        check_named(card.get("network"), f"{path}: network")
         return card
 
     def check(self, value: Any, schema: str, where: Path | str) -> Any:
@@ -147,7 +147,7 @@ class Deck:
         known = self.names("model")
         for name, asked in models.items():
             if name not in known:
-                raise UnrolledError(f"{where}: there is no model card '{name}'{_suggest(name, known)}")
+                raise UnrolledError(f"{where}: there is no model card '{name}'{suggest(name, known)}")
             if asked.get("gres") and self.card("model", name)["kind"] == "baseline":
                 raise UnrolledError(f"{where}.{name}: a baseline uses no GPU; remove gres")
 
@@ -279,11 +279,13 @@ def _made_of(data: Card) -> str:
 def _explain(fault: ValidationError) -> str:
     key = ".".join(str(part) for part in fault.absolute_path) or "the file"
     schema, instance, required = cast(tuple[Any, Any, Any], (fault.schema, fault.instance, fault.validator_value))
+    if "description" in schema:
+        return f"{key}: {schema['description']}"
     if fault.validator == "additionalProperties":
         known = list(schema.get("properties", {}))
         unknown = sorted(set(instance) - set(known))
         inside = "" if key == "the file" else f" in {key}"
-        return f"unknown key '{unknown[0]}'{inside}{_suggest(unknown[0], known)}; known: {', '.join(known)}"
+        return f"unknown key '{unknown[0]}'{inside}{suggest(unknown[0], known)}; known: {', '.join(known)}"
     if fault.validator == "required":
         missing = [name for name in required if name not in instance]
         return f"{key} lacks the key '{missing[0]}'"
@@ -295,8 +297,3 @@ def _explain(fault: ValidationError) -> str:
     if fault.validator == "type" and isinstance(instance, str) and re.fullmatch(r"-?\d+(\.\d*)?(e-?\d+)?", instance):
         return f"{key}: {fault.message}; inside a mapping --config reads numbers as text: write an overlay instead"
     return f"{key}: {fault.message}"
-
-
-def _suggest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""

@@ -1,5 +1,6 @@
 """The one exception that means: the user can mend this, and here is how."""
 
+import difflib
 import errno
 from collections.abc import Iterable, Sequence
 
@@ -35,3 +36,9 @@ def some(found: Sequence[str], total: int | None = None, where: str = "") -> lis
     """The first five, and how many more of `total` there are, if any, and where."""
     more = (total or len(found)) - len(found[:5])
     return [*found[:5], *([f"... and {more} more{where}"] if more > 0 else [])]
+
+
+def suggest(name: str, known: Sequence[str]) -> str:
+    """The end of a message about a name that there is not: the one of `known` that was probably meant, if any."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""

@@ -15,10 +15,10 @@
 // h_t = tanh(W_h h_{t-1} + a_t), or without tanh where `linear`
 template <class T> static void rnn_forward(const Job<T>& job) {
     const long H = job.H;
-    const Matrix<T> W(job.W, H, H, 1, H, job.panels, job.fresh);
+    const Matrix<T> W(job.W, H, H, 1, H, job.scratch, job.fresh);
     read(job, [&](const Step<T>& s) {
         s.recur(W, job.out + s.row * job.ld, job.ld);
-        for (long r = s.from; r < s.to && !job.linear; r++) {
+        for (long r = 0; r < s.n && !job.linear; r++) {
             T* h = job.out + s.at(r) * job.ld;
             EACH h[j] = tanh_(h[j]);
         }
@@ -27,26 +27,26 @@ template <class T> static void rnn_forward(const Job<T>& job) {
 
 template <class T> static void rnn_backward(const Job<T>& job) {
     const long H = job.H;
-    const Matrix<T> W(job.W, H, H, H, 1, job.panels, job.fresh);
+    const Matrix<T> W(job.W, H, H, H, 1, job.scratch, job.fresh);
     unread(job, [&](const Step<T>& s) {
-        for (long r = s.from; r < s.to; r++) {
+        for (long r = 0; r < s.n; r++) {
             T *dh = arrive(s, r), *da = job.da + s.at(r) * H;
             const T* h = job.out + s.at(r) * job.ld;
             if (job.linear) EACH da[j] = dh[j];
             else EACH da[j] = dh[j] * (1 - h[j] * h[j]);
             EACH dh[j] = 0;
         }
-        W.product(s.to - s.from, job.da + s.at(s.from) * H, H, job.dh + s.from * H, H);
+        W.product(s.n, job.da + s.row * H, H, job.dh, H);
     });
 }
 
 // a = f, i, C~, o: C_t = f C_{t-1} + i C~, h_t = o tanh(C_t)
 template <class T> static void lstm_forward(const Job<T>& job) {
     const long H = job.H;
-    const Matrix<T> W(job.W, H, 4 * H, 1, H, job.panels, job.fresh);
+    const Matrix<T> W(job.W, H, 4 * H, 1, H, job.scratch, job.fresh);
     read(job, [&](const Step<T>& s) {
         s.recur(W, job.a + s.row * 4 * H, 4 * H);
-        for (long r = s.from; r < s.to; r++) {
+        for (long r = 0; r < s.n; r++) {
             T *f = job.a + s.at(r) * 4 * H, *i = f + H, *g = i + H, *o = g + H;
             T *C = job.cell + s.at(r) * H, *h = job.out + s.at(r) * job.ld;
             const T* before = s.C(r);
@@ -64,9 +64,9 @@ template <class T> static void lstm_forward(const Job<T>& job) {
 
 template <class T> static void lstm_backward(const Job<T>& job) {
     const long H = job.H;
-    const Matrix<T> W(job.W, 4 * H, H, H, 1, job.panels, job.fresh);
+    const Matrix<T> W(job.W, 4 * H, H, H, 1, job.scratch, job.fresh);
     unread(job, [&](const Step<T>& s) {
-        for (long r = s.from; r < s.to; r++) {
+        for (long r = 0; r < s.n; r++) {
             T *dh = arrive(s, r), *dC = job.dC + r * H;
             const T *f = job.a + s.at(r) * 4 * H, *i = f + H, *g = i + H, *o = g + H;
             const T *C = job.cell + s.at(r) * H, *before = s.C(r);
@@ -83,18 +83,18 @@ template <class T> static void lstm_backward(const Job<T>& job) {
             if (job.norm_C) job.norm_C[s.at(r)] = norm(dC, H);
             EACH dC[j] *= f[j];
         }
-        W.product(s.to - s.from, job.da + s.at(s.from) * 4 * H, 4 * H, job.dh + s.from * H, H);
+        W.product(s.n, job.da + s.row * 4 * H, 4 * H, job.dh, H);
     });
 }
 
 // a = r, z, h~: h~ = tanh(W_h [r h_{t-1}, x_t] + b_h), h_t = z h_{t-1} + (1 - z) h~
 template <class T> static void gru_forward(const Job<T>& job) {
     const long H = job.H;
-    const Matrix<T> gates(job.W, H, 2 * H, 1, H, job.panels, job.fresh);
+    const Matrix<T> gates(job.W, H, 2 * H, 1, H, job.scratch, job.fresh);
     const Matrix<T> W(job.W + 2 * H * H, H, H, 1, H, gates.end(), job.fresh);
     read(job, [&](const Step<T>& s) {
         s.recur(gates, job.a + s.row * 3 * H, 3 * H);
-        for (long r = s.from; r < s.to; r++) {
+        for (long r = 0; r < s.n; r++) {
             T *reset = job.a + s.at(r) * 3 * H, *z = reset + H, *kept = job.reset + s.at(r) * H;
             const T* before = s.h(r);
             EACH {
@@ -103,8 +103,8 @@ template <class T> static void gru_forward(const Job<T>& job) {
                 kept[j] = reset[j] * before[j];
             }
         }
-        W.product(s.to - s.from, job.reset + s.at(s.from) * H, H, job.a + s.at(s.from) * 3 * H + 2 * H, 3 * H);
-        for (long r = s.from; r < s.to; r++) {
+        W.product(s.n, job.reset + s.row * H, H, job.a + s.row * 3 * H + 2 * H, 3 * H);
+        for (long r = 0; r < s.n; r++) {
             T *z = job.a + s.at(r) * 3 * H + H, *n = z + H, *h = job.out + s.at(r) * job.ld;
             const T* before = s.h(r);
             EACH {
@@ -117,11 +117,11 @@ template <class T> static void gru_forward(const Job<T>& job) {
 
 template <class T> static void gru_backward(const Job<T>& job) {
     const long H = job.H;
-    const Matrix<T> gates(job.W, 2 * H, H, H, 1, job.panels, job.fresh);
+    const Matrix<T> gates(job.W, 2 * H, H, H, 1, job.scratch, job.fresh);
     const Matrix<T> W(job.W + 2 * H * H, H, H, H, 1, gates.end(), job.fresh);
-    T* dkept = (T*)malloc(sizeof(T) * H * job.hi);  // dL/d(r h_{t-1})
+    T* const dkept = W.end();  // (B, H) dL/d(r h_{t-1})
     unread(job, [&](const Step<T>& s) {
-        for (long r = s.from; r < s.to; r++) {
+        for (long r = 0; r < s.n; r++) {
             T *dh = arrive(s, r), *dz = job.da + s.at(r) * 3 * H + H, *dn = dz + H, *d = dkept + r * H;
             const T *z = job.a + s.at(r) * 3 * H + H, *n = z + H, *before = s.h(r);
             EACH {
@@ -131,8 +131,8 @@ template <class T> static void gru_backward(const Job<T>& job) {
                 d[j] = 0;
             }
         }
-        W.product(s.to - s.from, job.da + s.at(s.from) * 3 * H + 2 * H, 3 * H, dkept + s.from * H, H);
-        for (long r = s.from; r < s.to; r++) {
+        W.product(s.n, job.da + s.row * 3 * H + 2 * H, 3 * H, dkept, H);
+        for (long r = 0; r < s.n; r++) {
             T *dh = job.dh + r * H, *dr = job.da + s.at(r) * 3 * H, *d = dkept + r * H;
             const T *reset = job.a + s.at(r) * 3 * H, *before = s.h(r);
             EACH {
@@ -140,18 +140,17 @@ template <class T> static void gru_backward(const Job<T>& job) {
                 dh[j] += d[j] * reset[j];
             }
         }
-        gates.product(s.to - s.from, job.da + s.at(s.from) * 3 * H, 3 * H, job.dh + s.from * H, H);
+        gates.product(s.n, job.da + s.row * 3 * H, 3 * H, job.dh, H);
     });
-    free(dkept);
 }
 
 // The reset gate after the product. a = q, r, z, h~ with q = W_h h_{t-1} + b_q: h~ = tanh(r q + W_x x_t + b)
 template <class T> static void gru_after_forward(const Job<T>& job) {
     const long H = job.H;
-    const Matrix<T> W(job.W, H, 3 * H, 1, H, job.panels, job.fresh);
+    const Matrix<T> W(job.W, H, 3 * H, 1, H, job.scratch, job.fresh);
     read(job, [&](const Step<T>& s) {
         s.recur(W, job.a + s.row * 4 * H, 4 * H);
-        for (long r = s.from; r < s.to; r++) {
+        for (long r = 0; r < s.n; r++) {
             T *q = job.a + s.at(r) * 4 * H, *reset = q + H, *z = reset + H, *n = z + H, *h = job.out + s.at(r) * job.ld;
             const T* before = s.h(r);
             EACH {
@@ -166,9 +165,9 @@ template <class T> static void gru_after_forward(const Job<T>& job) {
 
 template <class T> static void gru_after_backward(const Job<T>& job) {
     const long H = job.H;
-    const Matrix<T> W(job.W, 3 * H, H, H, 1, job.panels, job.fresh);
+    const Matrix<T> W(job.W, 3 * H, H, H, 1, job.scratch, job.fresh);
     unread(job, [&](const Step<T>& s) {
-        for (long r = s.from; r < s.to; r++) {
+        for (long r = 0; r < s.n; r++) {
             T *dh = arrive(s, r), *dq = job.da + s.at(r) * 4 * H, *dr = dq + H, *dz = dr + H, *dn = dz + H;
             const T *q = job.a + s.at(r) * 4 * H, *reset = q + H, *z = reset + H, *n = z + H, *before = s.h(r);
             EACH {
@@ -180,7 +179,7 @@ template <class T> static void gru_after_backward(const Job<T>& job) {
                 dh[j] *= z[j];
             }
         }
-        W.product(s.to - s.from, job.da + s.at(s.from) * 4 * H, 4 * H, job.dh + s.from * H, H);
+        W.product(s.n, job.da + s.row * 4 * H, 4 * H, job.dh, H);
     });
 }
 
@@ -188,7 +187,7 @@ template <class T> static void gru_after_backward(const Job<T>& job) {
 template <class T> static void linear_forward(const Job<T>& job) {
     const long H = job.H;
     read(job, [&](const Step<T>& s) {
-        for (long r = s.from; r < s.to; r++) {
+        for (long r = 0; r < s.n; r++) {
             const T *f = job.a + s.at(r) * 2 * H, *u = f + H, *before = s.h(r);
             T* h = job.out + s.at(r) * job.ld;
             EACH h[j] = f[j] * before[j] + u[j];
@@ -199,7 +198,7 @@ template <class T> static void linear_forward(const Job<T>& job) {
 template <class T> static void linear_backward(const Job<T>& job) {
     const long H = job.H;
     unread(job, [&](const Step<T>& s) {
-        for (long r = s.from; r < s.to; r++) {
+        for (long r = 0; r < s.n; r++) {
             T *dh = arrive(s, r), *df = job.da + s.at(r) * 2 * H, *du = df + H;
             const T *f = job.a + s.at(r) * 2 * H, *before = s.h(r);
             EACH {

@@ -11,10 +11,6 @@ import contextlib
 import ctypes
 import functools
 import hashlib
-import itertools
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,15 +20,14 @@ import torch
 from numpy.typing import NDArray
 
 from unrolled.errors import UnrolledError
-from unrolled.packing import Plan
 
 if TYPE_CHECKING:
     from unrolled.bounds import Scheme
     from unrolled.recurrence import Work
 
-NUMBERS = ("steps", "lo", "hi", "H", "reversed", "window", "linear", "begin", "end", "fresh")
+NUMBERS = ("steps", "H", "reversed", "window", "linear", "begin", "end", "fresh")
 ARRAYS = ("first", "a", "out", "cell", "W", "h0", "C0", "dout", "da", "dh", "dC", "norm_h", "norm_C", "reset")
-SCRATCH = ("panels",)
+SCRATCH = ("scratch",)
 STRIDES = ("ld", "ldd")
 ADDING = [*[ctypes.c_void_p] * 2, *[ctypes.c_long] * 3, ctypes.c_void_p]  # index, x; n, ld, H; y
 SUFFIX = {torch.float32: "float", torch.float64: "double"}
@@ -164,69 +159,43 @@ def best_scores(
 
 
 class Walk:
-    """A walk over the steps of every direction, on torch's number of threads, in one go or some steps at a time.
+    """A walk over the steps of a direction, in one go or some steps at a time."""
 
-    Sequences share nothing but weights: where directions do not fill the threads, each is cut into groups of
-    sequences with about the same number of positions. The numbers do not depend on it.
-    """
-
-    def __init__(self, name: str, works: "Sequence[Work]"):
+    def __init__(self, name: str, work: "Work"):
         found = library()
         assert found is not None
-        self.function = getattr(found[1], f"{name}_{SUFFIX[works[0].out.dtype]}")
+        self.function = getattr(found[1], f"{name}_{SUFFIX[work.out.dtype]}")
         self.function.restype, self.function.argtypes = None, [ctypes.POINTER(Job)]
-        self.threads = torch.get_num_threads()
-        groups = _groups(works[0].plan, 1 if len(works) % self.threads == 0 else self.threads)
-        self.works = [(work, _panels(work)) for work in works for _ in groups]  # keeps their arrays alive
-        self.jobs = [_job(*each, *group) for each, group in zip(self.works, groups * len(works), strict=True)]
+        self.work, self.scratch = work, _scratch(work)  # whose arrays the job points at
+        self.job = _job(work, self.scratch)
 
     def __call__(self, begin: int, end: int) -> None:
         """Go over steps begin to end of the order in which they are read."""
-        for job, (work, _) in zip(self.jobs, self.works, strict=True):
-            job.begin, job.end = begin, end
-            if work.da is not None:  # whose first row is that of the first of these steps
-                job.da = work.da.data_ptr() - work.rows(begin, end).start * work.da.stride(0) * work.da.element_size()
-        if min(self.threads, len(self.jobs)) == 1:
-            for job in self.jobs:
-                self.function(job)
-        else:
-            list(_pool(self.threads).map(self.function, self.jobs))
-        for job in self.jobs:
-            job.fresh = 0
-
-
-def _groups(plan: Plan, n: int) -> list[tuple[int, int]]:
-    """Cut the sequences into at most n runs with about the same number of positions."""
-    if n == 1:
-        return [(0, plan.B)]
-    total = plan.lengths.cumsum(0)
-    cuts = torch.searchsorted(total, plan.N * torch.arange(1, n) / n).add(1).tolist()
-    return [(lo, hi) for lo, hi in itertools.pairwise([0, *cuts, plan.B]) if lo < hi]
+        job, da = self.job, self.work.da
+        job.begin, job.end = begin, end
+        if da is not None:  # whose first row is that of the first of these steps
+            job.da = da.data_ptr() - self.work.rows(begin, end).start * da.stride(0) * da.element_size()
+        self.function(job)
+        job.fresh = 0
 
 
 WIDEST = 64  # columns of a panel of W, at most
 
 
-def _panels(work: "Work") -> torch.Tensor | None:
-    """Space for W as the products want it, of which a GRU has two."""
-    return None if work.W is None else work.W.new_empty(len(work.W) * (work.W.shape[1] + 2 * WIDEST))
+def _scratch(work: "Work") -> torch.Tensor | None:
+    """Space for W as the products want it, of which a GRU has two, and for a state of each sequence."""
+    if work.W is None:
+        return None
+    return work.W.new_empty(len(work.W) * (work.W.shape[1] + 2 * WIDEST) + work.h0.numel())
 
 
-def _job(work: "Work", panels: torch.Tensor | None, lo: int, hi: int) -> Job:
-    """The job of sequences lo to hi; whoever calls keeps the arrays alive until it has run."""
+def _job(work: "Work", scratch: torch.Tensor | None) -> Job:
+    """The job; whoever calls keeps the arrays alive until it has run."""
     H = work.out.shape[1]
-    named = {name: getattr(work, name) for name in ARRAYS if name != "first"} | {"panels": panels}
+    named = {name: getattr(work, name) for name in ARRAYS if name != "first"} | {"scratch": scratch}
     arrays = {name: array for name, array in named.items() if array is not None}
     assert {array.dtype for array in arrays.values()} == {work.out.dtype}, "the kernel would read beyond an array"
     pointers = {name: array.data_ptr() for name, array in arrays.items()} | {"first": work.plan.first.data_ptr()}
-    numbers = {"steps": len(work.plan.first) - 1, "lo": lo, "hi": hi, "H": H, "fresh": True}
+    numbers = {"steps": len(work.plan.first) - 1, "H": H, "fresh": True}
     numbers |= {"reversed": work.reversed, "window": work.window, "linear": work.linear, "ld": work.out.stride(0)}
     return Job(**pointers, **numbers, ldd=H if work.dout is None else work.dout.stride(0))
-
-
-@functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="unrolled-kernel")
-
-
-os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork

@@ -6,7 +6,7 @@
 
 // Everything a call is given; which arrays a cell uses is said at the cell. All are row-major, (rows, width).
 template <class T> struct Job {
-    long steps, lo, hi, H, reversed, window, linear;
+    long steps, H, reversed, window, linear;
     long begin, end, fresh;  // the steps to go over, in reading order; 1 at the first call for a batch
     const long* first;   // (steps + 1)
     T* a;                // (N, G H) pre-activations on entry, gates on exit; `out` itself for the RNN
@@ -17,21 +17,20 @@ template <class T> struct Job {
     T *da, *dh, *dC;     // (N, G H); (B, H) dL/dh_T on entry, dL/dh_0 on exit; likewise for C
     T *norm_h, *norm_C;  // (N) |dL/dh_t| and |dL/dC_t|, or null
     T* reset;            // (N, H) r_t * h_{t-1} (GRU, reset before)
-    T* panels;           // scratch space for W, kept between calls for one batch
+    T* scratch;          // space for W's panels, kept between calls for one batch, and (B, H) behind them
     long ld, ldd;
 };
 
 template <class T> struct Step {
     const Job<T>& job;
-    long t, row, before, from, to, known;  // sequences from .. to; those below `known` have a step before
+    long t, row, n, before, known;  // n sequences; those below `known` have a step before
 
-    Step(const Job<T>& job, long t) : job(job), t(t), row(job.first[t]), from(job.lo) {
-        const long n = job.first[t + 1] - row, prev = job.reversed ? t + 1 : t - 1;
+    Step(const Job<T>& job, long t) : job(job), t(t), row(job.first[t]), n(job.first[t + 1] - row) {
+        const long prev = job.reversed ? t + 1 : t - 1;
         const bool inside = prev >= 0 && prev < job.steps;
         before = inside ? job.first[prev] : 0;
         known = inside ? job.first[prev + 1] - before : 0;
-        to = n < job.hi ? n : job.hi;
-        known = known < to ? known : to;
+        known = known < n ? known : n;
     }
     long at(long r) const { return row + r; }
     // state of sequence r before this step, in `states` (ld apart) or at the start
@@ -42,18 +41,17 @@ template <class T> struct Step {
     const T* C(long r) const { return previous(r, job.cell, job.H, job.C0); }
     // y (., ldy), one row per sequence of the step, += h_{t-1} M
     void recur(const Matrix<T>& M, T* y, long ldy) const {
-        const long split = known > from ? known : from;
-        if (split > from) M.product(split - from, h(from), job.ld, y + from * ldy, ldy);
-        if (to > split) M.product(to - split, h(split), job.H, y + split * ldy, ldy);
+        M.product(known, h(0), job.ld, y, ldy);
+        M.product(n - known, h(known), job.H, y + known * ldy, ldy);
     }
     // Truncated BPTT: no gradient goes back from one window of `window` positions to the one read before it.
-    bool cut() const { return job.window && known > from && (job.reversed ? t + 1 : t) % job.window == 0; }
+    bool cut() const { return job.window && known && (job.reversed ? t + 1 : t) % job.window == 0; }
 };
 
 template <class T, class F> static void read(const Job<T>& job, F&& f) {
     for (long i = job.begin; i < job.end; i++) {
         const Step<T> s(job, job.reversed ? job.steps - 1 - i : i);
-        if (s.to > s.from) f(s);
+        f(s);
     }
 }
 
@@ -61,11 +59,10 @@ template <class T, class F> static void unread(const Job<T>& job, F&& f) {
     const long H = job.H;
     for (long i = job.end - 1; i >= job.begin; i--) {
         const Step<T> s(job, job.reversed ? job.steps - 1 - i : i);
-        if (s.to <= s.from) continue;
         f(s);
         if (s.cut()) {
-            memset(job.dh + s.from * H, 0, sizeof(T) * H * (s.known - s.from));
-            if (job.dC) memset(job.dC + s.from * H, 0, sizeof(T) * H * (s.known - s.from));
+            memset(job.dh, 0, sizeof(T) * H * s.known);
+            if (job.dC) memset(job.dC, 0, sizeof(T) * H * s.known);
         }
     }
 }

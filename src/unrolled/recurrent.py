@@ -190,5 +190,5 @@ class MinLSTM(_Minimal):
 
     def kept_and_added(self, a: Tensor) -> Tensor:
         f, i, candidate = a.chunk(3, 1)
-        f, i = torch.sigmoid(f), torch.sigmoid(i)
-        return torch.cat([f / (f + i), i / (f + i) * candidate], 1)
+        odds = nn.functional.logsigmoid(f) - nn.functional.logsigmoid(i)  # log f_t / i_t, both perhaps 0
+        return torch.cat([torch.sigmoid(odds), torch.sigmoid(-odds) * candidate], 1)

@@ -40,7 +40,7 @@ def _chunks(work: Work, cell: Recurrence) -> list[tuple[int, int]]:
 def stepping(cell: Recurrence, way: str, work: Work) -> Callable[[int, int], None]:
     """What goes over steps begin to end of a direction, `forward` or `backward`."""
     name = f"{cell.name}_{way}"
-    return kernel.Walk(name, [work]) if kernel_fits(cell, work.out) else stepwise.Walk(name, [work])
+    return kernel.Walk(name, work) if kernel_fits(cell, work.out) else stepwise.Walk(name, work)
 
 
 def _ahead(cell: Recurrence, work: Work, inputs: Vectors | Symbols, b_q: Sequence[Tensor]) -> None:
@@ -126,9 +126,8 @@ class _Layer(torch.autograd.Function):
                     final[share.d, share.which] = share.plan.final(states, start, reversed=work.reversed)
             return work
 
-        # Who looks on wants the arrays of whole directions.
-        threads = torch.get_num_threads() if kernel_fits(cell, x) and probe is None else 1
-        shares = cut(plan, D, threads=threads)
+        threads = torch.get_num_threads() if kernel_fits(cell, x) else 1
+        shares = cut(plan, D, threads=threads if probe is None else 1)  # who looks on wants whole directions
         works = side_by_side(go, shares, threads=threads)
         kept = [_kept(cell, share, work) for share, work in zip(shares, works, strict=True)]
         ctx.save_for_backward(symbols, x, out, h0, C0, decay, *weights, *itertools.chain.from_iterable(kept))

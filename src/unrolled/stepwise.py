@@ -4,7 +4,7 @@ Same arrays, same numbers. In the walks back the local derivatives of a block of
 is left to do step by step is a few products.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -42,16 +42,15 @@ class Step(NamedTuple):
 
 
 class Walk:
-    """A walk over the steps of every direction, all of them in one go."""
+    """A walk over the steps of a direction, all of them in one go."""
 
-    def __init__(self, name: str, works: "Sequence[Work]"):
-        self.name, self.works = name, works
+    def __init__(self, name: str, work: "Work"):
+        self.name, self.work = name, work
 
     def __call__(self, begin: int, end: int) -> None:
         """Go over all steps, which is what begin and end must say."""
-        for work in self.works:
-            if work.plan.N:
-                WALKS[self.name](work)
+        if self.work.plan.N:
+            WALKS[self.name](self.work)
 
 
 def _steps(work: "Work") -> list[Step]:

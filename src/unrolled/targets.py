@@ -4,13 +4,13 @@ A card is data, from whomever it comes. Hydra would call whatever a `_target_` n
 own, and a card could put itself elsewhere in Hydra's configuration or read the environment through `${...}`.
 """
 
-import importlib
+import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from unrolled.errors import UnrolledError
+from unrolled.errors import UnrolledError, suggest
 
 MODULES = ("unrolled.",)  # where a network may be defined; a package of one's own is added here, and in the schema
 NAME = re.compile(r"[a-z]+(\.[a-z]+(_[a-z0-9]+)*)+\.[A-Z]\w*")  # module.Class; `__main__` is none
@@ -39,6 +39,25 @@ def check(network: Any, where: str) -> None:
             raise UnrolledError(f"{key}: {value!r} is not allowed: a card may name networks of {allowed} alone")
         if name.startswith("_") and name.endswith("_") and name not in HYDRA:
             raise UnrolledError(f"{key} is not allowed: a card may say {' and '.join(sorted(HYDRA))} alone")
+
+
+def check_named(network: Any, where: str) -> None:
+    """Raise UnrolledError, naming key and remedy, where a `_target_` names a class that its module does not define.
+
+    Nothing is imported: that a class is one of networks is left to `check`.
+    """
+    for key, name, value in _words(network, where):
+        if name == "_target_" and value not in (known := _defined(value.rpartition(".")[0])):
+            raise UnrolledError(f"{key}: there is no class '{value}'{suggest(value, known)}")
+
+
+def _defined(module: str) -> list[str]:
+    """The classes that a module defines, as a `_target_` names them; [] of a module that there is not."""
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None:
+        return []
+    source = Path(found.origin).read_text(encoding="utf-8")
+    return [f"{module}.{name}" for name in re.findall(r"^class (\w+)", source, re.MULTILINE)]
 
 
 def _check_plain(value: Any, where: str) -> None:
