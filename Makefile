@@ -70,7 +70,7 @@ bench-split: $(READY) ## Measure what splits leak and cost on real data (about t
 bench-scale: $(READY) ## Measure how plan, tables and report grow with the matrix, up to 2,000 runs (about ten minutes)
 	@$(BIN)/python benchmarks/scale.py $(SECTIONS) --docs docs/scale.md
 
-results: $(READY) ## Run the experiments on real data and write docs/results.md (hours; SECTIONS=flip_ss: one)
+results: $(READY) ## Run the shipped experiments and write docs/results.md (hours; SECTIONS=flip_ss: one)
 	@$(BIN)/python benchmarks/results.py $(SECTIONS) --docs docs/results.md
 
 # PyTorch pins its own CUDA packages on Linux, so the lock leaves them to it: a CPU build installs none.
