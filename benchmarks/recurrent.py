@@ -6,7 +6,9 @@ Goals are the project's own, set before anything was written; "no" is one that w
 a goal can be reached at all: no factor takes a layer beyond 100 %.
 """
 
+import functools
 import gc
+import itertools
 import multiprocessing
 import subprocess
 import sys
@@ -35,11 +37,11 @@ from unrolled.recurrent import GRU, LSTM, RNN, MinGRU, Recurrent
 
 B, D, T = 64, 32, 200
 BLOCKS = {"RNN": 1, "LSTM": 4, "GRU": 3, "GRU, reset after": 3}
-OURS: dict[str, Callable[[int], Recurrent]] = {
-    "RNN": lambda H: RNN(D, H),
-    "LSTM": lambda H: LSTM(D, H),
-    "GRU": lambda H: GRU(D, H),
-    "GRU, reset after": lambda H: GRU(D, H, reset="after"),
+OURS: dict[str, Callable[..., Recurrent]] = {
+    "RNN": functools.partial(RNN, D),
+    "LSTM": functools.partial(LSTM, D),
+    "GRU": functools.partial(GRU, D),
+    "GRU, reset after": functools.partial(GRU, D, reset="after"),
 }
 STOCK = {"RNN": nn.RNN, "LSTM": nn.LSTM, "GRU": nn.GRU, "GRU, reset after": nn.GRU}
 # The goals: share of GEMM at H = 64, 128, 256 and how many times the best stock set-up.
@@ -192,10 +194,13 @@ def growth(engine: str) -> list[dict]:
 
 
 def threads(engine: str) -> list[dict]:
-    """Two threads against one, and two jobs of one thread side by side; GEMM shows what the machine has to give."""
+    """Two threads against one, and two jobs of one thread side by side; GEMM shows what the machine has to give.
+
+    Two directions are two threads' work; one is cut into halves of the batch, which reuse W_h half as often.
+    """
     rows = []
-    for name in (*OURS, "GEMM"):
-        step = _job(name, engine)
+    for name, directions in [*itertools.product(OURS, (1, 2)), ("GEMM", None)]:
+        step = _job(name, directions, engine)
 
         def on(count: int, step: Callable[[], object] = step) -> Callable[[], None]:
             def task() -> None:
@@ -206,24 +211,24 @@ def threads(engine: str) -> list[dict]:
 
         took = best({"one": on(1), "two": on(2)}, rounds=11)
         torch.set_num_threads(1)
-        times = took["one"] / took["two"]
-        rows.append({"cell": name, "two threads, x one": times, "two jobs, x one": _jobs(name, engine, 2)})
-        rows[-1] |= {"goal x": 1.6, "met": times >= 1.6} if name in OURS else {}
+        times, jobs = took["one"] / took["two"], _jobs((name, directions, engine), 2)
+        rows.append({"cell": name, "directions": directions, "two threads, x one": times, "two jobs, x one": jobs})
+        rows[-1] |= {"goal x": 1.6, "met": times >= 1.6} if directions else {}
     return rows
 
 
-def _job(name: str, engine: str) -> Callable[[], object]:
-    return ours(OURS[name](128), lengths_of(T), engine) if name in OURS else gemm()
+def _job(name: str, directions: int | None, engine: str) -> Callable[[], object]:
+    return ours(OURS[name](128, bidirectional=directions == 2), lengths_of(T), engine) if directions else gemm()
 
 
-def _jobs(name: str, engine: str, count: int) -> float:
+def _jobs(job: tuple[str, int | None, str], count: int) -> float:
     """How many times as much so many processes do together as one alone."""
     context = multiprocessing.get_context("spawn")
     rates = {}
     for n in (1, count):
         start = context.Barrier(n)
         with context.Pool(n, _meet, (start,)) as pool:
-            rates[n] = sum(pool.map(_rate, [(name, engine)] * n, chunksize=1))
+            rates[n] = sum(pool.map(_rate, [job] * n, chunksize=1))
     return rates[count] / rates[1]
 
 
@@ -233,7 +238,7 @@ def _meet(start: Any) -> None:
     _rate.start = start  # type: ignore[attr-defined]
 
 
-def _rate(job: tuple[str, str]) -> float:
+def _rate(job: tuple[str, int | None, str]) -> float:
     """Calls a second, while the other processes work too."""
     step = _job(*job)
     step()
