@@ -225,7 +225,7 @@ def _grown(data: Data, n: int) -> dict:
 
     whole = "neighbours of all pairs"
     row |= {f"{whole}, s": None, f"{whole}, MiB": None}
-    if n <= 4000:
+    if n <= 2000:
         alone(whole, _neighbours, sequences, terms, math.inf)
     found = alone("neighbours by search", _neighbours, sequences, terms, 0)
     kept = alone("folds", _folds, table["id"].tolist(), labels, found.pairs, found.identity)
