@@ -284,8 +284,9 @@ def memory() -> list[dict]:
             rows.append({"cell": name, "B": n, "T": longest, "MiB": found["ours"], "torch.nn": found["stock"]})
             first = next(row for row in reversed(rows) if row["T"] == 400)
             times = found["ours"] / first["MiB"] if longest > 400 else None
-            rows[-1] |= {"ratio": ratio, "goal": 1.25, "x the MiB of T = 400": times}
-            rows[-1] |= {"met": ratio <= 1.25 and (times is None or times <= 1.05 * longest / 400)}
+            most = 1.05 * longest / 400 if times else None  # linear in T
+            rows[-1] |= {"ratio": ratio, "goal": 1.25, "x the MiB of T = 400": times, "its goal": most}
+            rows[-1] |= {"met": ratio <= 1.25 and (most is None or times <= most)}
     return rows
 
 

@@ -300,10 +300,13 @@ def test_a_missing_choice_names_the_choices(deck):
         ("recall", {"simulate": {"kind": "recall", "step": 5}}, "unknown key 'step' in simulate; did you mean"),
         ("translation", {"simulate": {"kind": "translation", "steps": 5}}, "unknown key 'steps' in simulate"),
         ("recall", {"simulate": {"kind": "recal"}}, r"simulate\.kind: 'recal' is not one of"),
-        ("netgpi", {"header": {"separator": "|"}}, "the file: where are the labels"),
-        ("multiloc2", {"labels": ...}, "the file: where are the labels"),
-        ("ecg5000", {"columns": ...}, "the file: where are the labels"),
-        ("physionet2012", {"labels": ...}, "the file: where are the labels"),
+        ("netgpi", {"header": {"separator": "|"}}, "where are the labels.*`header.target`"),
+        ("netgpi", {"header": {"separator": "|"}, "columns": {"target": "label"}}, "where are the labels"),
+        ("netgpi", {"header": {"taget": "label"}}, "unknown key 'taget' in header; did you mean 'target'"),
+        ("multiloc2", {"labels": ..., "lables": "file"}, "unknown key 'lables'; did you mean 'labels'"),
+        ("multiloc2", {"labels": ...}, "where are the labels.*`labels`"),
+        ("ecg5000", {"columns": ...}, "where are the labels.*`columns.target`"),
+        ("physionet2012", {"labels": "file"}, "where are the labels"),
     ],
 )
 def test_what_no_job_could_read_is_found_in_the_card(deck, data, changes, message):
@@ -321,6 +324,7 @@ def test_sequences_to_be_drawn_need_no_labels(deck):
     ("was", "becomes", "message"),
     [
         ("k: 15", "k: 14", r"network\.encoder\.k: an even window has no middle"),
+        ("k: 15", "k: -1", r"network\.encoder\.k: -1 is less than the minimum of 1"),
         (
             "feedforward.WindowMLP",
             "feedforward.WindowMLB",

@@ -117,15 +117,15 @@ def test_a_gradient_that_vanishes_is_shown_in_float32(engine):
     assert 0 < found[91] < 1e-27
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.skipif(kernel.library() is None, reason="no compiler built the kernel, which alone has threads")
 @pytest.mark.parametrize("both", [False, True])
-@pytest.mark.parametrize("cls", [RNN, LSTM, GRU, MinGRU, MinLSTM])
-def test_several_threads_see_what_one_sees(cls, both, engine, threads):
+@pytest.mark.parametrize("cls", [RNN, LSTM, GRU])
+def test_several_threads_see_what_one_sees(cls, both, threads):
     torch.manual_seed(0)
     network, found = cls(3, 5, bidirectional=both).double(), []
     for count in (1, 3):
         threads(count)
-        found.append(seen(network, [7, 0, 2, 30, 5], engine=engine))
+        found.append(seen(network, [7, 0, 2, 30, 5], engine="kernel"))
     pd.testing.assert_frame_equal(*found, rtol=1e-12)
 
 

@@ -111,6 +111,8 @@ class Deck:
         check_card(path, value)
         card: Card = self.check(value, axis, path)
         check_named(card.get("network"), f"{path}: network")
+        if axis == "data" and (places := _unlabelled(card)):
+            raise UnrolledError(f"{path}: where are the labels? In {places}")
         return card
 
     def check(self, value: Any, schema: str, where: Path | str) -> Any:
@@ -150,6 +152,17 @@ class Deck:
                 raise UnrolledError(f"{where}: there is no model card '{name}'{suggest(name, known)}")
             if asked.get("gres") and self.card("model", name)["kind"] == "baseline":
                 raise UnrolledError(f"{where}.{name}: a baseline uses no GPU; remove gres")
+
+
+def _unlabelled(card: Card) -> str:
+    """Where a data card could say that its labels are, "" where it does or they are no question."""
+    layout = card.get("format")
+    if card["task"] == "generation" or layout not in ("fasta", "wide", "long"):
+        return ""
+    if layout == "fasta":
+        return "" if "labels" in card or "target" in card.get("header", {}) else "`labels` or `header.target`"
+    told = "target" in card.get("columns", {}) or isinstance(card.get("labels"), dict)
+    return "" if told else "`columns.target`, or in a table of `labels`"
 
 
 def _clashing(data: Mapping[str, Card]) -> Iterator[str]:
@@ -279,8 +292,6 @@ def _made_of(data: Card) -> str:
 def _explain(fault: ValidationError) -> str:
     key = ".".join(str(part) for part in fault.absolute_path) or "the file"
     schema, instance, required = cast(tuple[Any, Any, Any], (fault.schema, fault.instance, fault.validator_value))
-    if "description" in schema:
-        return f"{key}: {schema['description']}"
     if fault.validator == "additionalProperties":
         known = list(schema.get("properties", {}))
         unknown = sorted(set(instance) - set(known))
@@ -292,6 +303,8 @@ def _explain(fault: ValidationError) -> str:
     if fault.validator == "oneOf" and all("required" in choice for choice in required):
         choices = " | ".join(" and ".join(f"'{name}'" for name in choice["required"]) for choice in required)
         return f"{key} needs exactly one of {choices}"
+    if fault.validator == "not" and "description" in schema:
+        return f"{key}: {schema['description']}"
     if fault.validator == "not":
         return f"{key} has no meaning beside the other keys of this card; remove it"
     if fault.validator == "type" and isinstance(instance, str) and re.fullmatch(r"-?\d+(\.\d*)?(e-?\d+)?", instance):

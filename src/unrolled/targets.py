@@ -44,7 +44,7 @@ def check(network: Any, where: str) -> None:
 def check_named(network: Any, where: str) -> None:
     """Raise UnrolledError, naming key and remedy, where a `_target_` names a class that its module does not define.
 
-    Nothing is imported: that a class is one of networks is left to `check`.
+    The module is read, not imported: that a class is one of networks is left to `check`.
     """
     for key, name, value in _words(network, where):
         if name == "_target_" and value not in (known := _defined(value.rpartition(".")[0])):
@@ -53,11 +53,14 @@ def check_named(network: Any, where: str) -> None:
 
 def _defined(module: str) -> list[str]:
     """The classes that a module defines, as a `_target_` names them; [] of a module that there is not."""
-    found = importlib.util.find_spec(module)
-    if found is None or found.origin is None:
+    try:
+        found = importlib.util.find_spec(module)
+    except ImportError:
         return []
-    source = Path(found.origin).read_text(encoding="utf-8")
-    return [f"{module}.{name}" for name in re.findall(r"^class (\w+)", source, re.MULTILINE)]
+    if found is None or not str(found.origin).endswith(".py"):
+        return []
+    source = Path(str(found.origin)).read_text(encoding="utf-8")
+    return [f"{module}.{name}" for name in re.findall(r"^\s*class (\w+)", source, re.MULTILINE)]
 
 
 def _check_plain(value: Any, where: str) -> None:
