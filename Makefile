@@ -61,7 +61,7 @@ picture: demo ## Take the README's picture of the report anew (needs chromium)
 	@chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1280,1500 \
 		--screenshot=docs/report.png "file://$(CURDIR)/results/demo/report.html"
 
-bench: $(READY) ## Measure the recurrent core, as ratios (idle machine, ten minutes; SECTIONS=cells: two)
+bench: $(READY) ## Measure the recurrent core, as ratios (idle machine, about twenty minutes; SECTIONS=cells: four)
 	@$(BIN)/python benchmarks/recurrent.py $(SECTIONS) --docs docs/speed.md
 
 bench-split: $(READY) ## Measure what splits leak and cost on real data (about two hours; SECTIONS=netgpi: minutes)

@@ -351,7 +351,9 @@ def _material(data: str) -> tuple[Path, Path] | None:
     table, folds = (Path("results/data") / data / name for name in ("table.parquet", "random/folds.parquet"))
     if table.exists() and folds.exists():
         return table, folds
-    print(f"skipped: make it first, `snakemake --cores all {folds}`", file=sys.stderr)
+    overlay = Path("config/experiments") / f"{data}.yaml"
+    more = f" --configfile {overlay}" if overlay.exists() else ""
+    print(f"skipped: make it first, `snakemake --cores all {folds}{more}`", file=sys.stderr)
     return None
 
 

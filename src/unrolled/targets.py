@@ -4,6 +4,7 @@ A card is data, from whomever it comes. Hydra would call whatever a `_target_` n
 own, and a card could put itself elsewhere in Hydra's configuration or read the environment through `${...}`.
 """
 
+import functools
 import importlib.util
 import re
 from collections.abc import Iterator
@@ -51,6 +52,7 @@ def check_named(network: Any, where: str) -> None:
             raise UnrolledError(f"{key}: there is no class '{value}'{suggest(value, known)}")
 
 
+@functools.cache
 def _defined(module: str) -> list[str]:
     """The classes that a module defines, as a `_target_` names them; [] of a module that there is not."""
     try:
