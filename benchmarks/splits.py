@@ -9,6 +9,7 @@ worst of all folds.
 
 import math
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -31,7 +32,8 @@ from unrolled.fetch import fetch
 from unrolled.formats import read
 from unrolled.tasks import named
 
-MIRROR = Path("../shared/data")  # a folder laid out <data>/<file>, used instead of the internet where it is there
+# A folder laid out <data>/<file>, used instead of the internet where it is there.
+MIRROR = Path(os.environ.get("MIRROR", "../shared/data"))
 K, THREADS = 5, 2
 THIRD_SEEDS = ("-k", "6", "--spaced-kmer-pattern", "1100100111")
 CLUSTER = "mmseqs easy-cluster"
