@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from series_fixture import VARIABLES
-from test_train import DECK, NETWORKS
+from test_train import NETWORKS
 from unrolled import inputs, runs, train
 from unrolled.batching import Encoded, following, loader
 from unrolled.cards import UNFIT, _nature, misfit
@@ -37,13 +37,20 @@ CARDS = {
     "letters": {"alphabet": "dna", "target_alphabet": "protein"},
     "numbers": {"alphabet": "numeric", "variables": list(VARIABLES)},
 }
+OTHER_INPUTS = {"one_hot": "rnn lstm gru seq2seq_gru_attention seq2seq_lstm", "linear": "rnn lstm gru"}
+EMBEDDED = {  # as no shipped card has them
+    f"{model}, {embedding}": NETWORKS[model] | {"embedding": embedding}
+    for embedding, models in OTHER_INPUTS.items()
+    for model in models.split()
+}
+MODELS = NETWORKS | EMBEDDED
 CASES = [
     (kind, task, model)
     for kind, card in CARDS.items()
     for task in TARGETS
-    for model in NETWORKS
-    if not misfit(DECK.card("model", model), card)
-    and task not in UNFIT.get(_nature(DECK.card("model", model)), ())
+    for model, network in MODELS.items()
+    if not misfit({"network": network}, card)
+    and task not in UNFIT.get(_nature({"network": network}), ())
     and (kind == "letters" or task not in ("generation", "transduction"))
 ]
 
@@ -66,7 +73,7 @@ def case(kind, task, model, seen=ALL):
     card, found = CARDS[kind] | {"task": task}, sequences(kind)
     named, reading = of(card), inputs.of(card).fit([found[n] for n in seen])
     classes = named.classes(TARGETS[task])
-    network = copy.deepcopy(NETWORKS[model])
+    network = copy.deepcopy(MODELS[model])
     network["d_e"] = network["encoder"]["d_h"] = 8
     material = runs.Material({}, classes, task, 0, None, reading, 5 if task == "transduction" else None)
     torch.manual_seed(1)
@@ -134,6 +141,6 @@ def test_what_training_never_saw_is_answered_and_scored(kind, task, model):
 
 
 def test_every_network_and_task_is_among_the_cases():
-    assert {model for _, _, model in CASES} == set(NETWORKS)
+    assert {model for _, _, model in CASES} == set(MODELS)
     assert {task for _, task, _ in CASES} == set(OBJECTIVES)
     assert pd.Series([kind for kind, _, _ in CASES]).value_counts().min() > 20

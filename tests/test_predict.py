@@ -25,7 +25,9 @@ TARGETS = {
     "regression": lambda table: composition(table["sequence"]),
     "labelling": lambda table: table["sequence"].map(buried),
     "generation": lambda table: "",
+    "transduction": lambda table: table["sequence"].str[:5],
 }
+DECODER = ["model=seq2seq_gru", "++model.network.decoder.d_h=8", "+data.target_alphabet=protein"]
 
 
 @pytest.fixture(scope="module", params=TARGETS)
@@ -35,7 +37,8 @@ def run(request, tmp_path_factory):
     table = simulate(n=120, families=30, seed=0)
     table["target"] = TARGETS[request.param](table)
     write_material(folder, table, request.param)
-    trained(folder, folder / "run", f"data.task={request.param}", "data.max_length=60", "train.max_epochs=1")
+    changes = [f"data.task={request.param}", *(DECODER if request.param == "transduction" else [])]
+    trained(folder, folder / "run", *changes, "data.max_length=60", "train.max_epochs=1")
     return folder / "run", table
 
 
@@ -138,13 +141,14 @@ def plain(tmp_path_factory):
     return trained(folder, folder / "run", "train.max_epochs=1")
 
 
-def test_sequences_unlike_the_training_set_are_warned_of(plain, tmp_path):
-    table = pd.read_parquet(plain.parent / "table.parquet")
+def test_sequences_unlike_the_training_set_are_warned_of(run, tmp_path):
+    folder, table = run
+    known = pd.read_parquet(folder.parent / "folds.parquet").query("fold > 1")["id"].iloc[0]
     rng = np.random.default_rng(0)
-    records = {"known": table["sequence"].iloc[0], "strange": "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 80))}
-    answers, said = asked(plain, write_fasta(tmp_path / "new.fasta", records))
-    assert answers["nearest"].iloc[0] != ""
-    assert answers["nearest"].iloc[1] == ""
+    strange = "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), 80))
+    records = {"known": table.set_index("id")["sequence"][known], "strange": strange}
+    answers, said = asked(folder, write_fasta(tmp_path / "new.fasta", records))
+    assert answers["nearest"].tolist() == [known, ""]
     assert "1 of 2 sequences are like none" in said[-1]
 
 

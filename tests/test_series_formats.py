@@ -54,6 +54,11 @@ def test_wide_rows_without_a_header_are_read_by_position(tmp_path):
     same(table["sequence"][1], [0, 1, 2], [[0], [NAN], [1]])
 
 
+def test_a_label_for_every_step_is_no_number(tmp_path):
+    table, _ = read(BARE | {"task": "labelling"}, "demo", [file(tmp_path, "x.txt", "0011 1 2 3 4\n1e-0 1 2 3 4\n")])
+    assert table["target"].tolist() == ["0011", "1e-0"]
+
+
 def test_wide_rows_with_a_header_keep_ids_and_columns_and_end_where_values_do(tmp_path):
     text = "who,beat,t0,t1,t2,kind\np1,b,1,2,3,A\np2,a,4,5,NA,B\n"
     table, _ = read(NAMED, "demo", [file(tmp_path, "x.csv", text)])

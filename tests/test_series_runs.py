@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from series_fixture import CARD, stays, write_long, write_stays
-from test_train import DECK, QUICK, config_of, same
-from unrolled import questions, runs, train
+from test_train import DECK, QUICK, config_of, same, write_material
+from unrolled import formats, questions, runs, train
 from unrolled import table as tables
 from unrolled.baselines import run as run_baseline
 from unrolled.cards import misfit
@@ -182,7 +182,7 @@ def run(request, tmp_path_factory, material):
 def asked(run, path):
     said = []
     predict(run, path, path.with_suffix(".out"), say=said.append)
-    return pd.read_csv(path.with_suffix(".out"), keep_default_na=False), said
+    return pd.read_csv(path.with_suffix(".out"), keep_default_na=False, dtype={"prediction": str}), said
 
 
 def test_the_answers_are_those_of_the_run(run, tmp_path):
@@ -217,7 +217,7 @@ def test_readings_unlike_those_of_training_are_told(run, tmp_path):
 
 
 def test_variables_of_which_training_taught_nothing_are_told(tmp_path):
-    card = {"alphabet": "numeric", "variables": ["HR", "same", "never"], "format": "long"}
+    card = {"task": "multiclass", "alphabet": "numeric", "variables": ["HR", "same", "never"], "format": "long"}
     card |= {"columns": {"time": "time"}, "time": {"unit": "h"}}
     taught = np.array([[80, 0.1, np.nan], [90, 0.1, np.nan], [100, 0.1, np.nan]])
     scaling = Scaling.of([Series(("HR", "same", "never"), np.arange(3.0), taught)])
@@ -237,8 +237,55 @@ def test_variables_of_which_training_taught_nothing_are_told(tmp_path):
     ]
 
 
+WAVES = {
+    **{"title": "W", "alphabet": "numeric", "variables": ["mV"], "format": "wide", "columns": {"target": 1}},
+    **{"files": [{"path": "x.csv"}], "max_length": None},
+}
+TARGETS = {  # of the values of a wave
+    "multiclass": lambda x: "12"[int(x.mean() > 0)],
+    "multilabel": lambda x: "|".join(["high"] * int(x.max() > 2) + ["low"] * int(x.min() < -2)) or "none",
+    "regression": lambda x: f"{x.mean():.4f}",
+    "labelling": lambda x: "".join("01"[int(one > 0)] for one in x),
+}
+
+
+def write_waves(path, waves, target):
+    """A row a wave, its target first, missing values at the end of short ones."""
+    rows = [[target(x), *map(repr, x.tolist()), *["NaN"] * (9 - len(x))] for x in waves]
+    path.write_text("".join(",".join(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("task", TARGETS)
+def test_every_task_that_series_have_is_learned_and_asked(tmp_path, task):
+    card, rng = WAVES | {"task": task}, np.random.default_rng(0)
+    waves = [rng.normal(rng.normal(), 1.5, rng.integers(4, 10)).round(3) for _ in range(150)]
+    table, _ = formats.read(card, "waves", [write_waves(tmp_path / "x.csv", waves, TARGETS[task])])
+    named = dict(zip([f"x-{row}" for row in range(1, 151)], waves, strict=True))
+    assert table["target"].tolist() == [TARGETS[task](named[name]) for name in table["id"]]
+    write_material(tmp_path, table, task)
+    run = trained(tmp_path, tmp_path / "run", "train.max_epochs=12", "train.learning_rate=0.03", card=card)
+    metrics = evaluate(run / "predictions.parquet", run / "run.json")["metrics"]
+    assert metrics["spearman" if task == "regression" else "accuracy"] > 0.6
+
+    expected = pd.read_parquet(run / "predictions.parquet").query("part == 'test'")
+    tested = [named[name] for name in expected["id"]]
+    known, said = asked(run, write_waves(tmp_path / "known.csv", tested, TARGETS[task]))
+    unknown, _ = asked(run, write_waves(tmp_path / "unknown.csv", tested, lambda _: "NaN"))
+    pd.testing.assert_frame_equal(known.drop(columns="id"), unknown.drop(columns="id"))
+    if task == "labelling":
+        likely = zip(expected["p:0"], expected["p:1"], strict=True)
+        assert known["prediction"].tolist() == ["".join(np.where(b > a, "1", "0")) for a, b in likely]
+    else:
+        answers = ["prediction"] if task == "regression" else [name for name in expected if name.startswith("p:")]
+        np.testing.assert_allclose(known[answers].astype(float), expected[answers], atol=6e-5)
+    assert said[1:] == ["warning: column 1 was taken for the target, and not read: its place must be there"] * (
+        task == "regression"
+    )
+
+
 def test_a_file_without_the_column_of_the_target_is_not_read_one_column_off(tmp_path):
-    card = {"alphabet": "numeric", "variables": ["mV"], "format": "wide", "columns": {"target": 1}}
+    card = WAVES | {"task": "multiclass"}
     scaling = Scaling.of([Series(("mV",), np.arange(3.0), np.array([[-1.0], [0.0], [1.0]]))])
 
     def read(text):
@@ -248,10 +295,15 @@ def test_a_file_without_the_column_of_the_target_is_not_read_one_column_off(tmp_
 
     assert read("1,0.5,0.25\n2.0e0,1,2\n") == [[0.5, 0.25], [1, 2]]
     assert read("NaN,0.5,0.25\n,1,2\n") == [[0.5, 0.25], [1, 2]]
-    with pytest.raises(
-        UnrolledError, match=r"new\.csv:2: column 1 holds the target \(1, 2\), but is '-0\.5'.*put NaN"
-    ):
+    told = r"new\.csv:2: column 1 holds the target \(1, 2\), but is '-0\.5'.*put NaN"
+    with pytest.raises(UnrolledError, match=told):
         read("1,0.5,0.25\n-0.5,1,2\n")
+    card = card | {"task": "multilabel", "separator": ";"}
+    assert read("2; 1,0.5,0.25\n") == [[0.5, 0.25]]
+    card = card | {"task": "labelling"}
+    assert read("12,0.5,0.25\n-2,1,2\nNaN,1,2") == [[0.5, 0.25], [1, 2], [1, 2]]
+    with pytest.raises(UnrolledError, match=told):
+        read("12,0.5,0.25\n-0.5,1,2\n")
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,11 @@ class Alphabet:
     def spell(self, text: str) -> str:
         """`text` in upper case, with U for T in RNA and T for U in DNA; ambiguity codes stay as they are.
 
+        A stop sign at the end of a protein goes.
         Only a-z change: str.upper() would turn a dotless i into a legal I, and one ß into two letters.
         """
-        return text.translate(self._spelling)
+        spelled = text.translate(self._spelling)
+        return spelled.removesuffix("*") if self.name == "protein" else spelled
 
     def encode(self, sequence: str) -> NDArray[np.uint8]:
         """Codes 1..n of an upper-case sequence, (T,) uint8. Raises AlphabetError at an illegal letter."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from unrolled.alphabet import ALPHABETS, FEW, NUCLEOTIDES, PROTEIN
+from unrolled.alphabet import ALPHABETS, FEW, NUCLEOTIDES
 from unrolled.console import say
 from unrolled.errors import UnrolledError, refuse
 from unrolled.headers import identifier, identifiers, is_torn, label
@@ -69,8 +69,6 @@ def _spelled(frame: pd.DataFrame, alphabet: str) -> list[str]:
     empty = frame["where"][frame["sequence"].isin(["", "*"])]
     refuse("records without a sequence", empty, "Remove them or add their letters.")
     spelled = [known.spell(sequence) for sequence in frame["sequence"]]
-    if known is PROTEIN:
-        spelled = [sequence.removesuffix("*") for sequence in spelled]
     found = ((at, known.illegal(s)) for at, s in zip(frame["where"], spelled, strict=True))
     refuse(
         f"letters outside the {alphabet} alphabet",

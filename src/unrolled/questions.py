@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import pandas as pd
 
-from unrolled import homology, inputs, runs
+from unrolled import homology, inputs, runs, tasks
 from unrolled.alphabet import LOOKED_AT
 from unrolled.archives import is_archive, members
 from unrolled.definitions import strands
@@ -78,7 +78,6 @@ class Records:
         known = self.alphabet
         for line, header, body in fasta_blocks(self.path):
             letters = known.spell("".join(text for _, text in body))
-            letters = letters.removesuffix("*") if known.name == "protein" else letters
             name, hit = identifier(header), known.illegal(letters)
             if known.stranger(letters):
                 raise UnrolledError(f"{self.path}:{line}: the letters of {name!r} {self._of_others()}")
@@ -114,9 +113,9 @@ class Measurements:
 
     def __init__(self, path: Path, card: Card, scaling: Scaling, classes: Sequence[str]):
         self.path, self.card, self.kind, self.scaling = path, card, inputs.of(card), scaling
-        place = card.get("columns", {}).get("target")
-        self.place = place if isinstance(place, int) and classes else None
-        self.labels = {*classes, *map(str, card.get("names", {}))}
+        place, self.task = card.get("columns", {}).get("target"), tasks.of(card)
+        self.place = place if isinstance(place, int) else None
+        self.labels = {*classes, *map(str, card.get("names", {}))} if classes else None
         self.seen = self.unlike = 0
         self.count, self.total = (np.zeros(len(scaling.variables)) for _ in range(2))
 
@@ -139,11 +138,12 @@ class Measurements:
 
     def _check_place(self, chunk: list[Record]) -> None:
         """A file without the target's column would be read one column off, and answered."""
-        if self.place is None:
+        if self.place is None or self.labels is None:
             return
         for record in chunk:
-            said = set(record.target.split("|")) if record.target.lower() not in NOTHING else set()
-            if not said <= self.labels:
+            target = self.task.canonical(record.target, self.card.get("separator", tasks.SEPARATOR))
+            said = self.task.classes([target]) if record.target.lower() not in NOTHING else []
+            if not self.labels.issuperset(said):
                 raise UnrolledError(
                     f"{record.where}: column {self.place} holds the target ({', '.join(sorted(self.labels))}), "
                     f"but is {record.target!r}: where it is not known, put NaN in this place"
@@ -164,6 +164,8 @@ class Measurements:
         return found
 
     def warnings(self) -> Iterator[str]:
+        if self.place is not None and self.labels is None:
+            yield f"column {self.place} was taken for the target, and not read: its place must be there"
         if self.unlike:
             which = f"{self.unlike:,} of {self.seen:,} series have more than {MOST_FAR:.0%} of their readings further"
             yield f"{which} than {FAR:g} deviations from the training mean (`far`)"

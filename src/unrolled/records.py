@@ -26,6 +26,5 @@ class Record(NamedTuple):
 
 
 def spelled(text: str, card: Card) -> str:
-    """Canonical letters without surrounding blanks; a stop sign at the end of a protein goes."""
-    letters = ALPHABETS[card["alphabet"]].spell(text.strip())
-    return letters.removesuffix("*") if card["alphabet"] == "protein" else letters
+    """Canonical letters without surrounding blanks."""
+    return ALPHABETS[card["alphabet"]].spell(text.strip())

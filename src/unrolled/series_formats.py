@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled import tasks
 from unrolled.errors import UnrolledError, refuse
 from unrolled.reading import csv_columns, csv_rows, plain_rows
 from unrolled.records import Record
@@ -105,7 +106,7 @@ def read_wide(card: Card, path: Path) -> Iterator[Record]:
 def _wide_rows(card: Card, path: Path) -> Iterator[Row]:
     columns = dict(card.get("columns", {}))
     if any(isinstance(place, int) for place in columns.values()) or not columns:
-        yield from _bare_rows(columns, path, card.get("delimiter"))
+        yield from _bare_rows(columns, path, card)
         return
     header = csv_columns(path, card.get("delimiter"))
     columns |= {name: name for name in card.get("keep", [])}
@@ -115,10 +116,10 @@ def _wide_rows(card: Card, path: Path) -> Iterator[Row]:
         yield where, dict(zip(named, texts, strict=False)), texts[len(named) :]
 
 
-def _bare_rows(columns: dict[str, int], path: Path, delimiter: str | None) -> Iterator[Row]:
+def _bare_rows(columns: dict[str, int], path: Path, card: Card) -> Iterator[Row]:
     """Rows of a file without a header line, all as long as the first."""
-    width = 0
-    for where, texts in plain_rows(path, delimiter):
+    width, whole = 0, not tasks.of(card).per_position  # a label a position: 0110 is no number
+    for where, texts in plain_rows(path, card.get("delimiter")):
         width = width or len(texts)
         if len(texts) != width or max(columns.values(), default=0) > width:
             raise UnrolledError(
@@ -126,7 +127,7 @@ def _bare_rows(columns: dict[str, int], path: Path, delimiter: str | None) -> It
                 f"{columns or 'none'}: fill the end of short rows with NaN, or correct the card or its `delimiter`"
             )
         fields = {name: texts[place - 1] for name, place in columns.items()}
-        if "target" in fields:
+        if "target" in fields and whole:
             fields["target"] = _plain(fields["target"])
         yield where, fields, [text for i, text in enumerate(texts, start=1) if i not in columns.values()]
 

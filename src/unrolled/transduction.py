@@ -29,8 +29,7 @@ class Transduction(Task):
         return Transduction(ALPHABETS[card["target_alphabet"]])
 
     def canonical(self, target: str, separator: str) -> str:
-        letters = self.alphabet.spell(target.strip())
-        return letters.removesuffix("*") if self.alphabet is PROTEIN else letters
+        return self.alphabet.spell(target.strip())
 
     def learned(self, target: str) -> str:
         return self.alphabet.decode(self.alphabet.encode(target))
