@@ -19,6 +19,7 @@ from unrolled.fasta import read_fasta
 from unrolled.files import read_json
 from unrolled.formats import build, read
 from unrolled.formulas import is_formula
+from unrolled.reading import csv_columns
 
 ROOT = Path(__file__).parents[1]
 MIRROR = ROOT.parent / "shared" / "data"
@@ -348,6 +349,26 @@ def test_the_first_of_duplicates_is_kept_and_the_others_listed(file):
     ]
 
 
+def test_copies_under_other_ids_are_listed_and_none_is_kept_of_those_that_differ_in_their_target(file):
+    lines = ["c,MK,A", "a,mk,A", "b,ML,A", "d,MV,A", "e,MV,B", "f,MV,A"]
+    path = file("x.csv", "\n".join(["acc,seq,label", *lines]) + "\n")
+    assert len(read(CSV, "demo", [path])[0]) == 6
+    table, excluded = read(CSV | {"copies": "first"}, "demo", [path])
+    assert rows(table) == [("a", "MK", "A"), ("b", "ML", "A")]
+    torn = "copy of a sequence with another target"
+    assert rows(excluded) == [
+        *[(name, torn, f"x.csv:{line}") for name, line in (("d", 5), ("e", 6), ("f", 7))],
+        ("c", "copy of another sequence", "x.csv:2"),
+    ]
+    told = "every sequence has copies with other targets, of which `copies: first` keeps none"
+    assert told in refusal(CSV | {"copies": "first"}, file("y.csv", "acc,seq,label\na,MK,A\nb,MK,B\n"))
+
+
+def test_a_quote_in_the_header_that_is_never_closed_is_told(file):
+    with pytest.raises(UnrolledError, match=r"x\.csv:1: .*Is a quote in this row never closed"):
+        csv_columns(file("x.csv", '"acc,seq\n' + 99_999 * "a,MK\n"))
+
+
 def test_a_sample_does_not_depend_on_the_order_of_rows(file):
     lines = [f"p{n},MK,{'AB'[n % 3 == 0]}" for n in range(60)]
     card = CSV | {"sample": {"n": 12, "seed": 3}}
@@ -583,30 +604,43 @@ def test_flip_ss():
     assert set(letters) == set("CEH-")
 
 
+def test_multiloc2():
+    files = mirrored("multiloc2", "multiloc2_datasets.tar.bz2")
+    table, excluded = read(card_of("multiloc2"), "multiloc2", files)
+    assert (len(table), len(excluded), table["target"].nunique()) == (5_959, 0, 11)
+    assert table["id"].is_unique
+
+
 def test_netgpi():
-    files = mirrored("netgpi", "netgpi_dataset.fasta")
-    table, _ = read(FASTA | {"keep": ["Kingdom"]}, "netgpi", files)
-    assert table["target"].value_counts().to_dict() == {"0": 2_601, "1": 1_017}
+    table, _ = read(card_of("netgpi"), "netgpi", mirrored("netgpi", "netgpi_dataset.fasta"))
+    assert table["target"].value_counts().sort_values().tolist() == [1_017, 2_601]
     assert table["id"].str.fullmatch(r"[A-Z0-9]+(-\d+)?").all()  # isoforms: P13591-4
     assert (table["sequence"].str.len() < 100).sum() == 703  # not all are 100 long
 
 
 def test_nrc_repeats_five_sequences_once_in_dna_and_once_in_rna_letters():
-    files = mirrored("nrc", "nRC_all.fasta")
-    card = FASTA | {"alphabet": "rna"}
-    assert "ids that occur twice (5 in all)" in refusal(card | {"title": "nrc"}, *files)
-    table, excluded = read(card | {"duplicates": "first"}, "nrc", files)
+    files, card = mirrored("nrc", "nRC_all.fasta"), card_of("nrc")
+    assert "ids that occur twice (5 in all)" in refusal(card | {"duplicates": "error"}, *files)
+    table, excluded = read(card, "nrc", files)
     assert (len(table), table["target"].nunique()) == (6_495, 13)
     assert set(excluded["reason"]) == {"duplicate id, same content"}
     assert not table["sequence"].str.contains("T").any()
+    learned, _ = read(card_of("nrc_generation"), "nrc_generation", files)
+    assert set(learned["target"]) == {""}
+    assert set(learned["id"]) <= set(table["id"])
 
 
 def test_uci_splice_is_padded_with_blanks_and_repeats_twelve_names():
-    files = mirrored("uci_splice", "splice.csv")
-    columns = {"id": "instance_name", "sequence": "sequence", "target": "label"}
-    card = CSV | {"alphabet": "dna", "columns": columns, "duplicates": "first"}
+    files, card = mirrored("uci_splice", "splice.csv"), card_of("uci_splice")
     table, excluded = read(card, "splice", files)
     assert table["target"].value_counts().to_dict() == {"N": 1_655, "IE": 762, "EI": 761}
     assert excluded["reason"].tolist() == ["duplicate id, same content"] * 12
     assert set(table["sequence"].str.len()) == {60}
     assert set("".join(table["sequence"])) == set("ACGTNDRS")
+    distinct, excluded = read(card_of("uci_splice_unique"), "splice", files)
+    assert len(distinct) == distinct["sequence"].nunique() == 3_004
+    assert excluded["reason"].value_counts().to_dict() == {
+        "copy of another sequence": 172,
+        "copy of a sequence with another target": 2,
+        "duplicate id, same content": 12,
+    }

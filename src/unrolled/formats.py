@@ -302,9 +302,20 @@ def _selected(rows: pd.DataFrame, card: Card, excluded: Excluded) -> pd.DataFram
     rows = _without(rows, rows["sequence"].map(len) < shortest, f"shorter than {shortest}", excluded)
     if rows.empty:
         raise UnrolledError(f"no sequence has {shortest} positions: lower `min_length`")
+    if card.get("copies", "keep") == "first":
+        rows = _distinct(rows, excluded)
     if "sample" in card:
         rows = _without(rows, ~tables.sample(rows, card["task"], **card["sample"]), "not sampled", excluded)
     return rows
+
+
+def _distinct(rows: pd.DataFrame, excluded: Excluded) -> pd.DataFrame:
+    """One row a sequence, the first of those that agree in their target; of sequences with several targets none."""
+    targets = rows["target"].groupby(pd.factorize(rows["sequence"])[0]).transform("nunique")
+    rows = _without(rows, targets > 1, "copy of a sequence with another target", excluded)
+    if rows.empty:
+        raise UnrolledError("every sequence has copies with other targets, of which `copies: first` keeps none")
+    return _without(rows, rows["sequence"].duplicated(), "copy of another sequence", excluded)
 
 
 def _without(rows: pd.DataFrame, out: Mask, reason: str, excluded: Excluded) -> pd.DataFrame:

@@ -30,6 +30,19 @@ def csv_rows(
     Without a `delimiter`, a file is split at tabs if its name says .tsv, else at commas. `quoted`: whether a field
     in quotes may hold delimiters and line ends; if not, a quote is a letter like any other.
     """
+    rows = _fields(path, delimiter, quoted)
+    _, header = next(rows, (1, []))
+    indices = _indices(header, wanted, path)
+    for line, row in rows:
+        where = f"{path}:{line}"
+        if len(row) == len(header):
+            yield where, [_clean(row[index], where) for index in indices]
+        elif any(row):
+            raise UnrolledError(f"{where}: {len(row)} fields, the header has {len(header)}: mend the row")
+
+
+def _fields(path: Path, delimiter: str | None, quoted: bool) -> Iterator[tuple[int, list[str]]]:
+    """The first line and the stripped fields of each row, that of the header among them."""
     line = 0
     # Room for a chromosome in one field, but not for all of a large file behind a stray quote.
     csv.field_size_limit(2**28)
@@ -39,15 +52,9 @@ def csv_rows(
             stream, delimiter=split, strict=True, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
         )
         try:
-            header = [name.strip() for name in next(reader, [])]
-            indices = _indices(header, wanted, path)
-            line = reader.line_num
             for row in reader:
-                where, line = f"{path}:{line + 1}", reader.line_num
-                if len(row) == len(header):
-                    yield where, [_clean(row[index].strip(), where) for index in indices]
-                elif any(value.strip() for value in row):
-                    raise UnrolledError(f"{where}: {len(row)} fields, the header has {len(header)}: mend the row")
+                first, line = line + 1, reader.line_num
+                yield first, [field.strip() for field in row]
         except csv.Error as error:
             raise UnrolledError(f"{path}:{line + 1}: {error}. Is a quote in this row never closed?") from None
 
@@ -60,8 +67,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def csv_columns(path: Path, delimiter: str | None = None) -> list[str]:
     """Names in the header line of a CSV or TSV file."""
-    with _text(path) as stream:
-        return [name.strip() for name in next(csv.reader(stream, delimiter=delimiter or _delimiter(path)), [])]
+    return next(_fields(path, delimiter, quoted=True), (1, []))[1]
 
 
 def plain_rows(path: Path, delimiter: str | None = None) -> Iterator[tuple[str, list[str]]]:
@@ -128,7 +134,7 @@ def _text(path: Path) -> Iterator[TextIO]:
         raise UnrolledError(_undecodable(path)) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UnrolledError(f"{path}: truncated or damaged gzip ({error}). Fetch the file again.") from None
-    except OSError as error:
+    except FileNotFoundError as error:
         raise UnrolledError(f"{path}: {error.strerror}. Is the path right?") from None
 
 
