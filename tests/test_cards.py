@@ -1,5 +1,7 @@
 """Cards and the matrix: whatever would fail later is one clear line now."""
 
+import importlib
+import inspect
 import re
 import shutil
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from unrolled.cards import AXES, Cell, Deck, asked, cells, own_gpus, read_yaml
+from unrolled.cards import AXES, TAKES, Cell, Deck, asked, cells, own_gpus, read_yaml
 from unrolled.errors import UnrolledError
 
 ROOT = Path(__file__).parents[1]
@@ -332,6 +334,12 @@ def test_sequences_to_be_drawn_need_no_labels(deck):
             r"did you mean 'unrolled\.feedforward\.WindowMLP'",
         ),
         ("feedforward.WindowMLP", "nowhere.WindowMLP", r"there is no class 'unrolled\.nowhere\.WindowMLP'$"),
+        (
+            "k: 15",
+            "heads: 4",
+            r"window\.yaml: network\.encoder: unrolled\.feedforward\.WindowMLP takes no 'heads'; it takes d_h, k, la",
+        ),
+        ("k: 15", "k: 15\n    k: 13", r"window\.yaml:\d+:5: not valid YAML: 'k' is said twice"),
     ],
 )
 def test_a_network_that_cannot_be_built_is_found_in_the_card(deck, was, becomes, message):
@@ -340,6 +348,72 @@ def test_a_network_that_cannot_be_built_is_found_in_the_card(deck, was, becomes,
     path.write_text(path.read_text().replace(was, becomes))
     with pytest.raises(UnrolledError, match=message):
         deck.card("model", "window")
+
+
+@pytest.mark.parametrize("target", TAKES)
+def test_what_a_class_takes_is_what_its_constructor_says(target):
+    module, _, name = target.rpartition(".")
+    found = set()
+    for base in getattr(importlib.import_module(module), name).__mro__:
+        told = inspect.signature(base.__init__).parameters if "__init__" in vars(base) else {}
+        found |= set(told)
+        if told and "settings" not in told:
+            break
+    assert found - {"self", "d_in", "causal", "settings"} == set(TAKES[target].split())
+
+
+def test_all_that_cards_name_is_known(deck):
+    networks = [deck.card("model", name).get("network", {}) for name in deck.names("model")]
+    parts = [network[part] for network in networks for part in ("encoder", "decoder") if part in network]
+    assert {part["_target_"] for part in parts} == set(TAKES)
+
+
+def test_a_decoder_is_told_what_it_takes(deck):
+    path = deck.path("model", "seq2seq_lstm")
+    path.write_text(path.read_text().replace("    forget_bias: 1.0", "    reset: after"))
+    with pytest.raises(UnrolledError, match="LSTM takes no 'reset'"):
+        deck.card("model", "seq2seq_lstm")
+
+
+@pytest.mark.parametrize(
+    ("model", "was", "becomes", "message"),
+    [
+        ("lstm", "layers: 1", "layers: 0", r"network\.encoder\.layers: 0 is less than the minimum of 1"),
+        ("transformer", "layers: 2", "layers: 0", r"network\.encoder\.layers: 0 is less than the minimum of 1"),
+        ("grud", "d_h: 64", "layers: 2", r"network\.encoder\.layers: 1 was expected"),
+        ("grud", "d_h: 64", "bidirectional: true", r"network\.encoder\.bidirectional: False was expected"),
+    ],
+)
+def test_numbers_that_a_class_refuses_are_found_in_the_card(deck, model, was, becomes, message):
+    path = deck.path("model", model)
+    assert was in path.read_text()
+    path.write_text(path.read_text().replace(was, becomes))
+    with pytest.raises(UnrolledError, match=message):
+        deck.card("model", model)
+
+
+def test_gru_d_says_no_letters(deck):
+    path = deck.path("model", "seq2seq_gru")
+    head, tail = path.read_text().split("  decoder:")
+    path.write_text(f"{head}  decoder:{tail.replace('recurrent.GRU', 'recurrent.GRUD')}")
+    with pytest.raises(UnrolledError, match=r"network\.decoder\._target_: GRU-D reads series of numbers"):
+        deck.card("model", "seq2seq_gru")
+
+
+def test_keys_that_nothing_would_read_are_refused(deck):
+    edit(deck.path("model", "majority"), k=3)
+    with pytest.raises(UnrolledError, match=r"majority\.yaml: k has no meaning beside the other keys"):
+        deck.card("model", "majority")
+    edit(deck.path("split", "random"), minutes=40)
+    with pytest.raises(UnrolledError, match=r"random\.yaml: minutes has no meaning beside"):
+        deck.card("split", "random")
+
+
+def test_what_is_not_text_is_refused(deck):
+    for content in (b"title: \xff\n", b"title: \x00\n"):
+        deck.path("split", "random").write_bytes(content)
+        with pytest.raises(UnrolledError, match=r"random\.yaml: not text in UTF-8"):
+            deck.card("split", "random")
 
 
 def test_code_outside_the_project_is_no_target(deck):

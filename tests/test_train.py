@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import signal
 import subprocess
@@ -252,6 +253,60 @@ def test_a_run_stopped_early_and_killed_before_it_wrote_does_not_train_on(materi
     broken = trained(material, tmp_path / "broken", *early)
     pd.testing.assert_frame_equal(numbers(broken / "history.csv"), numbers(whole / "history.csv"))
     assert same(whole, broken)
+
+
+def test_a_run_that_diverged_and_was_killed_before_it_wrote_does_not_train_on(material, tmp_path, monkeypatch):
+    """Its validation loss is not finite in the third epoch."""
+    mean = Training.mean
+
+    def diverging(self, name):
+        value = mean(self, name)
+        return math.nan if name == "val_loss" and self.current_epoch == 2 else value
+
+    monkeypatch.setattr(Training, "mean", diverging)
+    whole = trained(material, tmp_path / "whole", "train.max_epochs=6")
+    assert json.loads((whole / "run.json").read_text())["stopped"].endswith("validation loss was not finite")
+    assert len(numbers(whole / "history.csv")) == 3
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("unrolled.runs.write_predictions", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trained(material, tmp_path / "broken", "train.max_epochs=6")
+    broken = trained(material, tmp_path / "broken", "train.max_epochs=6")
+    pd.testing.assert_frame_equal(numbers(broken / "history.csv"), numbers(whole / "history.csv"))
+    assert same(whole, broken)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["model=transformer", "model.network.encoder.heads=3"], r"model 'transformer': d_h: 8 is no multiple of"),
+        (["model=gru", "+model.network.encoder.heads=3"], r"model 'gru': .*unexpected keyword argument 'heads'"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_one_line(material, tmp_path, changes, message):
+    with pytest.raises(UnrolledError, match=message):
+        trained(material, tmp_path / "run", *changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["model=gruu"], r"Could not find 'model/gruu'"),
+        (["train.max_epoch=3"], r"Could not override 'train\.max_epoch'"),
+        (["paths.out=run", "paths.folds=x"], r"error: paths\.table has no value: say paths\.table="),
+        (["paths.out=run", "paths.table=none", "paths.folds=none"], r"none: there is no such file or folder"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_message(tmp_path, changes, message):
+    command = [sys.executable, "-m", "unrolled", "train", f"--config-dir={ROOT}/config", *changes]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert re.search(message, done.stderr)
+    assert "Traceback" not in done.stderr
 
 
 def test_checkpoints_of_other_settings_are_not_resumed(material, tmp_path):

@@ -41,6 +41,19 @@ UNFIT = {  # what a model is (`_nature`), and the tasks that it has no answer to
 GIVES = {"decoder": "answers with a sequence", "network": "has no decoder"}
 ASKS = {**dict.fromkeys(("labelling", "generation"), "at every position"), "transduction": "for a sequence"}
 
+RECURRENT = "d_h layers bidirectional dropout init window"
+TAKES = {  # what encoders and decoders can be told
+    "unrolled.recurrent.RNN": f"{RECURRENT} phi",
+    "unrolled.recurrent.LSTM": f"{RECURRENT} forget_bias",
+    "unrolled.recurrent.GRU": f"{RECURRENT} reset",
+    "unrolled.recurrent.GRUD": RECURRENT,
+    "unrolled.recurrent.MinGRU": RECURRENT,
+    "unrolled.recurrent.MinLSTM": f"{RECURRENT} forget_bias",
+    "unrolled.feedforward.WindowMLP": "d_h k layers dropout",
+    "unrolled.feedforward.FixedMLP": "d_h length layers dropout",
+    "unrolled.feedforward.Transformer": "d_h layers heads dropout",
+}
+
 LETTERS = {  # what compares or embeds letters, by the key of the card that names it
     "group": ("cluster", "homology"),
     "estimator": ("kmer", "besthit"),
@@ -111,6 +124,8 @@ class Deck:
         check_card(path, value)
         card: Card = self.check(value, axis, path)
         check_named(card.get("network"), f"{path}: network")
+        for fault in _untaken(card.get("network", {})):
+            raise UnrolledError(f"{path}: network.{fault}")
         if axis == "data" and (places := _unlabelled(card)):
             raise UnrolledError(f"{path}: where are the labels? In {places}")
         return card
@@ -154,6 +169,16 @@ class Deck:
                 raise UnrolledError(f"{where}.{name}: a baseline uses no GPU; remove gres")
 
 
+def _untaken(network: Card) -> Iterator[str]:
+    """What encoder and decoder are told that their classes do not take."""
+    for part in ("encoder", "decoder"):
+        told = network.get(part, {})
+        takes = TAKES.get(told.get("_target_"), "").split()
+        for key in told:
+            if takes and key not in ("_target_", "_partial_", *takes):
+                yield f"{part}: {told['_target_']} takes no '{key}'{suggest(key, takes)}; it takes {', '.join(takes)}"
+
+
 def _unlabelled(card: Card) -> str:
     """Where a data card could say that its labels are, "" where it does or they are no question."""
     layout = card.get("format")
@@ -178,15 +203,29 @@ def _clashing(data: Mapping[str, Card]) -> Iterator[str]:
 
 
 def read_yaml(path: Path) -> Any:
-    """Read one YAML file; UnrolledError names file, line and column of a syntax error."""
+    """Read one YAML file; UnrolledError names file, line and column of a syntax error, or of a key said twice."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
     except FileNotFoundError as error:
         raise UnrolledError(f"{path}: there is no such file") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise UnrolledError(f"{path}{line}: not valid YAML: {error.problem}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UnrolledError(f"{path}: not text in UTF-8: {error}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """One that takes no key twice: YAML's own keeps the last, Hydra refuses."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set[str]()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' is said twice", key.start_mark)
+            seen |= {key.value} if isinstance(key.value, str) else set()
+        return super().construct_mapping(node, deep)
 
 
 def cells(matrix: Mapping[str, Sequence[Any]], models: Mapping[str, Card]) -> list[Cell]:

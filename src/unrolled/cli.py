@@ -22,6 +22,8 @@ MENDED = {  # what the system refuses, and what helps
     errno.EACCES: "{}: permission denied: mend the rights of file or folder, or write elsewhere",
     errno.EPERM: "{}: not permitted: mend the rights of file or folder, or write elsewhere",
     errno.ENOTDIR: "{}: a part of this path is a file, not a folder: write elsewhere",
+    errno.ENOENT: "{}: there is no such file or folder: is the path right?",
+    errno.EISDIR: "{} is a folder: name a file",
     errno.EIO: "{}: the disk failed to read or write: see the system's log, and use another disk",
 }
 MORE = (

@@ -44,21 +44,25 @@ class Training(L.LightningModule):
         self.norms: list[float] = []  # gradient norms of the epoch, before clipping
         self.skipped = 0  # steps of the epoch whose scaled gradient was not finite
         self.sums: dict[str, tuple[Any, int]] = {}  # over the epoch's batches so far, and how many terms these are
-        self.diverged = False
+        self.diverged = False  # gradient or validation loss were not finite: the run ends
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["epoch_so_far"] = {"norms": self.norms, "skipped": self.skipped, "sums": self.sums}
+        checkpoint["diverged"] = self.diverged
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         so_far = checkpoint["epoch_so_far"]
         self.norms, self.skipped, self.sums = (so_far[name] for name in ("norms", "skipped", "sums"))
+        self.diverged = checkpoint["diverged"]
 
     def on_train_epoch_end(self) -> None:
         """Here, and not by Lightning after its hooks: a checkpoint of this epoch's end must hold what it brings."""
         self.norms, self.skipped = [], 0
         plateau = self.lr_schedulers()
         assert isinstance(plateau, torch.optim.lr_scheduler.ReduceLROnPlateau)
-        plateau.step(self.trainer.callback_metrics["val_loss"])
+        loss = self.trainer.callback_metrics["val_loss"]
+        plateau.step(loss)
+        self.diverged |= not math.isfinite(loss)  # `Stopping` ends the run
 
     def lr_scheduler_step(self, *_: Any) -> None:
         """Nothing: `on_train_epoch_end` has done it."""
@@ -183,7 +187,8 @@ class Stopping(EarlyStopping):
     """Early stopping that remembers: a run killed after its last epoch does not train another when it resumes."""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        trainer.should_stop = self.wait_count >= self.patience
+        assert isinstance(pl_module, Training)
+        trainer.should_stop = self.wait_count >= self.patience or pl_module.diverged
 
 
 def _line(row: dict[str, float], last: int) -> str:

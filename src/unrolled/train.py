@@ -22,9 +22,11 @@ import numpy as np
 import pandas as pd
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from torch import nn
 
 from unrolled import doctor, gate, handover, provenance, runs, targets
@@ -42,7 +44,7 @@ from unrolled.tasks import named
 from unrolled.tracking import Tracker, asked
 
 DIVERGED = (
-    "the gradient is not finite within the first epoch. Remedies, in the lecture's order: "
+    "the gradient or the validation loss is not finite within the first epoch. Remedies, in the lecture's order: "
     "lower train.clip_norm (tau), lower train.learning_rate, use a gated cell (LSTM, GRU)"
 )
 GPULESS = (
@@ -87,7 +89,7 @@ def fit(config: dict[str, Any], identity: str) -> None:
         identity: its fingerprint.
 
     Raises:
-        UnrolledError: bad paths or folds, or a gradient that is not finite before the first epoch ends.
+        UnrolledError: bad paths or folds, or a gradient or loss that is not finite before the first epoch ends.
     """
     started = time.perf_counter()
     torch.set_num_threads(config["threads"])
@@ -183,17 +185,22 @@ def _write_csv(path: Path, rows: list[dict[str, Any]], columns: list[str] | None
 def build(config: dict[str, Any], material: runs.Material) -> nn.Module:
     """The network of a model card; what it reads, its outputs and where they stand come from the data.
 
-    Raises UnrolledError for a card, or a run's record, that names anything but a network of this project.
+    Raises UnrolledError for a card, or a run's record, that names anything but a network of this project, or asks one
+    for what it does not have.
     """
     assert material.reading is not None
     sizes = material.reading.sizes
     targets.check(config["model"]["network"], f"model '{config['cell']['model']}': network")
-    network: nn.Module = hydra.utils.instantiate(
-        config["model"]["network"],
-        **sizes,
-        outputs=material.outputs or sizes["vocabulary"],
-        **named(material.task).setting(material.longest),
+    told = (
+        sizes | {"outputs": material.outputs or sizes["vocabulary"]} | named(material.task).setting(material.longest)
     )
+    try:
+        network: nn.Module = hydra.utils.instantiate(config["model"]["network"], **told)
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if not isinstance(cause, (UnrolledError, TypeError)):
+            raise cause from None
+        raise UnrolledError(f"model '{config['cell']['model']}': {cause}") from error
     return network
 
 
@@ -233,7 +240,7 @@ def predict(training: Training, batches: Any, scale: runs.Scale | None = None) -
 
 def _why_stopped(training: Training, history: History) -> str:
     if training.diverged:
-        return "the gradient was not finite"
+        return "the gradient or the validation loss was not finite"
     done = len(history.rows) >= training.recipe["max_epochs"]
     return "max_epochs" if done else "no better validation loss"
 
@@ -255,7 +262,7 @@ def _say_start(config: dict[str, Any], material: runs.Material, network: nn.Modu
 @hydra.main(version_base="1.3", config_path=None, config_name="train")
 def main(cfg: DictConfig) -> None:
     """Hydra's entry point: names the cell after the chosen cards, asks how wandb is told of it, and trains it."""
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     choices = HydraConfig.get().runtime.choices
     config["cell"] = {axis: choices[axis] for axis in ("data", "split", "model")}
     config["cell"] |= {"fold": config.pop("fold"), "seed": config.pop("seed")}
@@ -286,4 +293,9 @@ def run(overrides: list[str]) -> None:
     sys.argv = ["unrolled train", *overrides]
     if not any(o.startswith(("--config-dir", "-cd")) for o in overrides):
         sys.argv += ["--config-dir", str(Path("config").resolve())]
-    main()
+    try:
+        main()
+    except MissingMandatoryValue as error:
+        raise UnrolledError(f"{error.full_key} has no value: say {error.full_key}=...") from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UnrolledError(str(error)) from error
