@@ -12,11 +12,11 @@ from test_feedforward import ENCODERS
 from test_models import LENGTHS, tokens_of
 from test_recurrent import NETWORKS, arguments, by_the_equations
 from unrolled import engines, kernel
-from unrolled.batching import mask
 from unrolled.decoder import CONTEXTS, EncoderDecoder, chosen
 from unrolled.decoding import search
 from unrolled.errors import UnrolledError
 from unrolled.objectives import OBJECTIVES, UNKNOWN
+from unrolled.packing import mask
 
 K = 5  # symbols that are said, the end among them
 each_context = pytest.mark.parametrize("context", CONTEXTS)

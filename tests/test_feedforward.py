@@ -8,11 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from test_models import LENGTHS, tokens_of
-from unrolled.batching import mask
 from unrolled.errors import UnrolledError
 from unrolled.feedforward import FixedMLP, Transformer, WindowMLP
 from unrolled.models import Network
-from unrolled.packing import Plan, pack, unpack
+from unrolled.packing import Plan, mask, pack, unpack
 from unrolled.recurrent import LSTM
 
 ENCODERS = {

@@ -16,7 +16,7 @@ from unrolled.batching import following as shifted
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
 from unrolled.fasta import read_fasta
-from unrolled.generate import Wish, divergence, draw, following, generate, judge, nearest, sequences
+from unrolled.generate import Wish, draw, following, generate, judge, nearest, sequences
 from unrolled.headers import identifier
 from unrolled.models import Network
 from unrolled.predict import predict
@@ -142,9 +142,12 @@ def test_the_header_of_a_generated_sequence_names_the_training_sequence_most_lik
     assert read_fasta(tmp_path / "new.fasta")["id"].tolist() == ["generated1", "generated2"]
 
 
-def test_a_prefix_that_leaves_nothing_to_draw_is_refused(run, tmp_path):
+def test_a_prefix_that_leaves_nothing_to_draw_or_is_of_other_letters_is_refused(run, tmp_path):
     with pytest.raises(UnrolledError, match=r"the prefix has 3 symbols, so none would be drawn: raise `--longest`"):
         generate(run, Wish(n=2, prefix="MKV", longest=3), tmp_path / "new.fasta", say=print)
+    with pytest.raises(UnrolledError, match=r"letter '-' at position 3 is not in the protein alphabet"):
+        generate(run, Wish(n=2, prefix="MK-"), tmp_path / "new.fasta", say=print)
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_mmseqs_nothing_is_drawn(run, tmp_path, monkeypatch):
@@ -193,9 +196,11 @@ def test_copies_and_relatives_of_training_are_found():
     assert found["max_identity"] == found["median_identity"] == 1
 
 
-def test_divergence_by_hand():
-    assert divergence(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == 1
-    assert divergence(np.array([0.5, 0.5]), np.array([0.5, 0.5])) == 0
+@pytest.mark.parametrize(("new", "known", "bits"), [("AA", "CC", 1), ("ACCA", "CA", 0), ("AC", "AA", 0.3113)])
+def test_composition_is_compared_in_bits(new, known, bits):
+    """Jensen-Shannon: of AC and AA, H(3/4, 1/4) - H(1/2, 1/2) / 2."""
+    found = judge([new], [known], PROTEIN, nearest([new], [], {"alphabet": "protein"}))
+    assert found["composition_divergence_bits"] == pytest.approx(bits, abs=1e-4)
 
 
 def test_markov_counts_by_hand():

@@ -23,6 +23,7 @@ from unrolled.evaluate import evaluate
 from unrolled.fasta import read_fasta
 from unrolled.predict import predict
 from unrolled.simulate import simulate
+from unrolled.tasks import named
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.filterwarnings("ignore:.*(num_workers|exists and is not empty|LeafSpec)")
@@ -366,10 +367,10 @@ FORMULAS = ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3", "＝1", "a;=1+1"]
 @pytest.mark.parametrize("column", ["id", "target"])
 def test_formulas_are_refused(text, column):
     frame = pd.DataFrame({"id": ["a", "b"], "sequence": ["MKV", "MKL"], "target": ["+1", "-"]}, dtype="str")
-    tables.check(frame, "multiclass", ALPHABETS["protein"])
+    tables.check(frame, named("multiclass"), ALPHABETS["protein"])
     frame.loc[1, column] = text
     with pytest.raises(UnrolledError, match="that a spreadsheet would compute"):
-        tables.check(frame, "multiclass", ALPHABETS["protein"])
+        tables.check(frame, named("multiclass"), ALPHABETS["protein"])
 
 
 @pytest.mark.parametrize("name", ["=1+1", "@SUM(A1)", "+cmd!A0", "-2+3", "＝1"])

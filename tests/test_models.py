@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unrolled.batching import Encoded, SortedBatches, loader, mask
+from unrolled.batching import Encoded, SortedBatches, loader
 from unrolled.models import Network
-from unrolled.packing import Plan, pack
+from unrolled.packing import Plan, mask, pack
 from unrolled.pooling import POOLINGS
 from unrolled.recurrent import GRU, LSTM, RNN, MinGRU, MinLSTM
 

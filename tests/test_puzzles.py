@@ -8,12 +8,12 @@ from unrolled.errors import UnrolledError
 from unrolled.formats import read
 from unrolled.puzzles import CODE, recall, translate, translation
 from unrolled.table import check
-from unrolled.tasks import of
+from unrolled.tasks import named, of
 
 
 def test_the_label_is_the_letter_seen_so_many_steps_before_the_end():
     table = recall(n=500, steps=20, spread=5, seed=1)
-    check(table, "multiclass", DNA)
+    check(table, named("multiclass"), DNA)
     assert (table["sequence"].str[-21] == table["target"]).all()
     assert set(table["sequence"].str.len()) == set(range(21, 27))
     assert table["target"].value_counts(normalize=True).between(0.2, 0.3).all()

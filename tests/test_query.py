@@ -108,7 +108,13 @@ class TestDownload:
         get(site, tmp_path)
         query(Query("other", FIELDS, site.address), tmp_path / "x.tsv.gz")
         assert site.asked[-1]["query"] == "other"
-        (tmp_path / "x.tsv.gz.json").unlink()
+        get(site, tmp_path)
+        record = tmp_path / "x.tsv.gz.json"
+        record.write_text(json.dumps(read_json(record) | {"service": "http://other"}))
+        site.asked.clear()
+        assert get(site, tmp_path) == table(site)
+        assert site.starts() == [0, 3, 6]
+        record.unlink()
         site.asked.clear()
         assert get(site, tmp_path) == table(site)
         (tmp_path / "x.tsv.gz").write_bytes(b"edited")
@@ -366,7 +372,9 @@ class TestMirror:
         assert (record["release"], record["rows"], record["query"]) == (None, 8, ASKED)
         assert "so the release of x.tsv.gz is not known" in capsys.readouterr().err
 
-    @pytest.mark.parametrize("change", [{"query": "other"}, {"fields": ["accession"]}, {"sha256": "0" * 64}])
+    @pytest.mark.parametrize(
+        "change", [{"query": "other"}, {"fields": ["accession"]}, {"service": "http://other"}, {"sha256": "0" * 64}]
+    )
     def test_the_answer_to_another_query_is_refused(self, site, tmp_path, change):
         mirror = self.mirrored(site, tmp_path)
         record = mirror / "uniprot/x.tsv.gz.json"

@@ -8,6 +8,7 @@ import re
 import shutil
 from contextlib import contextmanager
 from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
 
 import pytest
 import torch
@@ -951,3 +952,12 @@ def test_every_walk_of_the_kernel_has_its_twin():
         for walk, suffix in itertools.product(stepwise.WALKS, kernel.SUFFIX.values()):
             assert hasattr(kernel.library()[1], f"{walk}_{suffix}")
     assert recurrent.LSTM.cell.cell
+
+
+def test_the_example_in_the_documentation_runs():
+    page = (Path(__file__).parents[1] / "docs" / "recurrent.md").read_text(encoding="utf-8")
+    found: dict = {}
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], found)
+    assert found["y"].shape == (3, 50, 128)
+    assert not found["y"][1, 7:].any()
+    assert isinstance(found["theirs"], torch.nn.LSTM)

@@ -11,6 +11,7 @@ from unrolled import inputs, series, shortening
 from unrolled import table as tables
 from unrolled.errors import UnrolledError
 from unrolled.series import Scaling, Series
+from unrolled.tasks import named
 
 CARD = {"title": "T", "task": "multiclass", "alphabet": "numeric", "variables": ["HR", "pH"], "time": {"unit": "h"}}
 NAN = float("nan")
@@ -51,7 +52,7 @@ def test_a_table_keeps_every_number_and_gap_whatever_the_order_of_its_rows(tmp_p
     back = tables.read(folder / "a.parquet")
     assert back.columns.tolist() == ["id", "sequence", "target"]
     assert back["sequence"].tolist() == found
-    tables.check(back, "multiclass", inputs.of(CARD))
+    tables.check(back, named("multiclass"), inputs.of(CARD))
 
 
 def test_on_disk_a_variable_is_a_column_with_nulls_where_nothing_was_measured(tmp_path):
@@ -86,19 +87,19 @@ def test_a_table_with_lists_of_unequal_length_is_refused(tmp_path):
 )
 def test_check_says_what_is_wrong_and_where(bad, message):
     with pytest.raises(UnrolledError, match=message):
-        tables.check(a_table(bad, PLAIN), "multiclass", inputs.of(CARD), pd.Series(["f.csv:7", "f.csv:9"]))
+        tables.check(a_table(bad, PLAIN), named("multiclass"), inputs.of(CARD), pd.Series(["f.csv:7", "f.csv:9"]))
 
 
 def test_letters_among_series_are_refused():
     mixed = a_table(PLAIN, PLAIN)
     mixed["sequence"] = pd.Series([PLAIN, "MKV"], dtype=object)
     with pytest.raises(UnrolledError, match=r"columns not of text.*\n  sequence"):
-        tables.check(mixed, "multiclass", inputs.of(CARD))
+        tables.check(mixed, named("multiclass"), inputs.of(CARD))
 
 
 def test_a_variable_that_was_never_measured_is_allowed_and_stated():
     table = a_table(one([0, 1], [[80, NAN], [81, NAN]]))
-    tables.check(table, "multiclass", inputs.of(CARD))
+    tables.check(table, named("multiclass"), inputs.of(CARD))
     said = tables.summary(table, pd.DataFrame({"reason": []}, dtype="str"), CARD, "x")
     assert said["unmeasured"] == ["pH"]
     assert said["measured"] == {"HR": 1.0, "pH": 0.0}

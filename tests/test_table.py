@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unrolled import inputs
 from unrolled import table as tables
-from unrolled.alphabet import PROTEIN
 from unrolled.errors import UnrolledError
+from unrolled.tasks import named
 
 CARD = {"title": "T", "task": "multilabel", "alphabet": "protein", "licence": "CC0", "citation": "nobody"}
+
+PROTEIN = inputs.of(CARD)
 
 
 def frame(*rows: tuple[str, str, str]) -> pd.DataFrame:
@@ -30,7 +33,7 @@ def labelled(targets: list[str]) -> pd.DataFrame:
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
 def test_a_good_table_passes(task: str):
-    tables.check(GOOD, task, PROTEIN)
+    tables.check(GOOD, named(task), PROTEIN)
 
 
 @pytest.mark.parametrize(
@@ -55,21 +58,21 @@ def test_faults_are_refused_with_id_and_place(change: dict[str, str], message: s
     table.loc[0, list(change)] = list(change.values())
     where = pd.Series(["x.csv:2", "x.csv:3", "x.csv:4"])
     with pytest.raises(UnrolledError, match=message) as error:
-        tables.check(table, "multilabel", PROTEIN, where)
+        tables.check(table, named("multilabel"), PROTEIN, where)
     assert f"{table.loc[0, 'id']!r} (x.csv:2)" in str(error.value)
     with pytest.raises(UnrolledError, match=message):
-        tables.check(table, "multilabel", PROTEIN)
+        tables.check(table, named("multilabel"), PROTEIN)
 
 
 def test_an_illegal_letter_is_named_with_its_position():
     with pytest.raises(UnrolledError, match=r"'z': letter '-' at position 3"):
-        tables.check(frame(("z", "MK-V", "A")), "multiclass", PROTEIN)
+        tables.check(frame(("z", "MK-V", "A")), named("multiclass"), PROTEIN)
 
 
 def test_only_five_offenders_are_shown_and_all_counted():
     table = frame(*((f"p{n}", "M-", "A") for n in range(12)))
     with pytest.raises(UnrolledError, match=r"\(12 in all\)") as error:
-        tables.check(table, "multiclass", PROTEIN)
+        tables.check(table, named("multiclass"), PROTEIN)
     assert "'p4'" in str(error.value)
     assert "'p5'" not in str(error.value)
     assert "... and 7 more" in str(error.value)
@@ -85,12 +88,12 @@ def test_only_five_offenders_are_shown_and_all_counted():
 )
 def test_columns_must_be_text_and_present(table: pd.DataFrame, message: str):
     with pytest.raises(UnrolledError, match=message):
-        tables.check(table, "multiclass", PROTEIN)
+        tables.check(table, named("multiclass"), PROTEIN)
 
 
 def test_unknown_task():
     with pytest.raises(UnrolledError, match="multiclass or multilabel"):
-        tables.check(GOOD, "clustering", PROTEIN)
+        named("clustering")
 
 
 def test_written_and_read_back(tmp_path: Path):
@@ -98,7 +101,7 @@ def test_written_and_read_back(tmp_path: Path):
     tables.write(tmp_path / "t.parquet", table)
     back = tables.read(tmp_path / "t.parquet")
     pd.testing.assert_frame_equal(back, table.sort_values("id", ignore_index=True))
-    tables.check(back, "multilabel", PROTEIN)
+    tables.check(back, named("multilabel"), PROTEIN)
     assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
 
 

@@ -46,7 +46,7 @@ def test_an_unknown_label_is_refused():
 @pytest.mark.parametrize("bad", ["", "high", "nan", "inf", "1,5"])
 def test_a_number_must_be_one(bad: str):
     with pytest.raises(UnrolledError, match=r"(?s)not finite numbers.*'p1'"):
-        tables.check(rows(("MK", "1.5"), ("MKV", bad)), "regression", PROTEIN)
+        tables.check(rows(("MK", "1.5"), ("MKV", bad)), named("regression"), PROTEIN)
 
 
 def test_numbers_are_kept_even_in_quintiles():
@@ -68,9 +68,9 @@ def test_every_number_is_in_one_stratum(values: list[float]):
 
 
 def test_a_letter_for_every_position():
-    tables.check(rows(("MKV", "HH-"), ("M", "-")), "labelling", PROTEIN)
+    tables.check(rows(("MKV", "HH-"), ("M", "-")), named("labelling"), PROTEIN)
     with pytest.raises(UnrolledError, match=r"(?s)different length.*'p1': 2 letters, 3 labels"):
-        tables.check(rows(("MKV", "HHE"), ("MK", "HHE")), "labelling", PROTEIN)
+        tables.check(rows(("MKV", "HHE"), ("MK", "HHE")), named("labelling"), PROTEIN)
 
 
 def test_labels_of_positions_are_encoded_and_counted():

@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
-from unrolled.errors import UnrolledError
+from unrolled.errors import UnrolledError, some
 
 DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, OSError),
@@ -35,8 +35,8 @@ def members(archive: Path, pattern: str) -> list[Path]:
         ) from None
     found = [name for name in names if fnmatch.fnmatchcase(name, pattern) and not Path(name).name.startswith(".")]
     if not found:
-        shown = ", ".join(names[:5])
-        raise UnrolledError(f"{archive}: nothing in it matches `members: {pattern}`. It has: {shown} ...")
+        shown = ", ".join(some(names))
+        raise UnrolledError(f"{archive}: nothing in it matches `members: {pattern}`. It has: {shown}")
     return [archive / name for name in found]
 
 

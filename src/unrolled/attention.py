@@ -18,7 +18,7 @@ from unrolled import kernel, recurrence
 from unrolled.packing import Plan
 from unrolled.products import Gradients, Vectors
 from unrolled.recurrence import Recurrence, Work
-from unrolled.scan import once_differentiable
+from unrolled.scan import first_derivative_only
 
 
 def weights(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class _Follow(torch.autograd.Function):
         return work.out
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx, dout):  # type: ignore[no-untyped-def]
         h, k, v, W_q, s_0, C_0, W_x, W_h, b, alpha, x, out, gates, C, reset, *b_q = ctx.saved_tensors
         cell, plan, d_e, H, steps = ctx.cell, ctx.plan, ctx.d_e, s_0.shape[1], alpha.shape[1]

@@ -21,11 +21,6 @@ class Batch(NamedTuple):
     targets: Tensor  # (B, K) float32; with a label a position (B, T) int64, UNKNOWN in the padding
 
 
-def mask(lengths: Tensor, T: int) -> Tensor:
-    """The padding mask M of the lecture: (B, T) bool, True where position t holds a symbol or a step."""
-    return torch.arange(T, device=lengths.device) < lengths[:, None]
-
-
 class Encoded(Dataset[Batch]):
     """Encoded sequences in memory; indexed with a list of rows it gives one whole padded batch.
 

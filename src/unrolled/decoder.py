@@ -20,7 +20,7 @@ from unrolled.decoding import Found, State, search
 from unrolled.layers import Recurrent
 from unrolled.models import embed, read
 from unrolled.objectives import UNKNOWN
-from unrolled.packing import Plan, unpack
+from unrolled.packing import Plan, mask, unpack
 from unrolled.pooling import Last
 
 Memory = list[Tensor]  # each (B, ...): what a decoder can look at of B encoded sequences
@@ -60,7 +60,7 @@ class Attention(nn.Module):
     def remember(self, h: Tensor, plan: Plan, c: Tensor) -> Memory:
         """h_j (B, T, d_c), k_j (B, T, d_s), and (B, T) 0 at true positions, -inf behind the end."""
         lengths = plan.lengths[plan.inverse].clamp(min=1)  # an empty sequence attends to one zero, not to nothing
-        behind = torch.arange(plan.T, device=h.device) >= lengths[:, None]
+        behind = ~mask(lengths, plan.T)
         bias = h.new_zeros(behind.shape).masked_fill(behind, -torch.inf)
         return [unpack(h, plan), unpack(2 * self.key(h), plan), bias]
 

@@ -126,7 +126,7 @@ DEFINITIONS |= {
     for which in ("shorter", "longer")
     for kind in ("", "-nt")
 }
-# For audits: what is related from end to end and what is only in a part. A split is built under one definition.
+# What is related from end to end, and what is only in a part.
 DEFINITIONS |= {
     name: Definition(
         name, f"the higher of {a} and {b}", "highest", "", 0, 0, "columns", 0, "", DEFINITIONS[a].kinds, (a, b)

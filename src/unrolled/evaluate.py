@@ -41,6 +41,18 @@ def evaluate(predictions: Path, run: Path) -> dict[str, Any]:
     }
 
 
+def thresholds_of(run: Path, info: dict[str, Any]) -> dict[str, float] | None:
+    """The thresholds of metrics.json, from the folder of a run and its run.json; None of a task that has none.
+
+    Raises UnrolledError for predictions that are not there, or not to be trusted, where they are needed.
+    """
+    if info["task"] != "multilabel":
+        return None
+    frame = read_predictions(run / "predictions.parquet", info)
+    found: dict[str, float] | None = SCORING[info["task"]].thresholds(frame[frame["part"] == "validation"], info)
+    return found
+
+
 def score(part: pd.DataFrame, info: dict[str, Any], thresholds: dict[str, float] | None) -> Scored:
     """What was said and what is true, of some rows of predictions; `thresholds` as in metrics.json."""
     scores: Scored = SCORING[info["task"]].scores(part, info, thresholds)

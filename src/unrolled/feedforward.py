@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import UnrolledError
-from unrolled.packing import Plan, pack, unpack
+from unrolled.packing import Plan, mask, pack, unpack
 
 
 class WindowMLP(nn.Module):
@@ -86,7 +86,7 @@ class Transformer(nn.Module):
         """(N, d_in) -> (N, d_out)"""
         h = unpack(self.inner(x) + positions(plan.t, self.d_out).to(x.dtype), plan)
         lengths = plan.lengths[plan.inverse].clamp(min=1)  # an empty sequence attends to one zero, not to nothing
-        padding = torch.arange(plan.T, device=x.device) >= lengths[:, None]
+        padding = ~mask(lengths, plan.T)
         later = torch.ones(plan.T, plan.T, dtype=torch.bool, device=x.device).triu(1) if self.causal else None
         return pack(self.layers(h, mask=later, src_key_padding_mask=padding), plan)
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial.distance import jensenshannon
 from torch import Tensor
 
 from unrolled import homology, inputs
@@ -170,31 +171,20 @@ def judge(new: list[str], known: list[str], alphabet: Alphabet, near: Near) -> d
     Composition is the Jensen-Shannon divergence in bits between the shares of the letters, from 0 to 1. Where MMseqs2
     finds no training sequence like a new one there is nothing alike.
     """
-    alike = near.identity[near.rows >= 0]
+    alike, shares = near.identity[near.rows >= 0], [_shares(group, alphabet) for group in (new, known)]
     lengths = [np.array([len(s) for s in group]) for group in (new, known)]
     quantiles = [np.quantile(one, (0.05, 0.5, 0.95)).tolist() for one in lengths]
     return {
         "n": len(new),
         "distinct": len(set(new)),
         "copies": len(set(new) & set(known)),
-        "composition_divergence_bits": divergence(*(_shares(group, alphabet) for group in (new, known))),
+        "composition_divergence_bits": float(jensenshannon(*shares, base=2) ** 2),
         "length": dict(zip(("new", "training"), quantiles, strict=True)),
         "alike": len(alike),
         "definition": of_parts(alphabet.name).title,
         "median_identity": float(np.median(alike)) if len(alike) else None,
         "max_identity": float(alike.max()) if len(alike) else None,
     }
-
-
-def divergence(p: np.ndarray, q: np.ndarray) -> float:
-    """Jensen-Shannon divergence of two distributions (K,), in bits."""
-    middle = (p + q) / 2
-
-    def relative(x: np.ndarray) -> float:
-        kept = x > 0
-        return float((x[kept] * np.log2(x[kept] / middle[kept])).sum())
-
-    return (relative(p) + relative(q)) / 2
 
 
 def _shares(group: list[str], alphabet: Alphabet) -> np.ndarray:

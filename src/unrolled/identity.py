@@ -34,7 +34,7 @@ def identities(
 
     Symmetric and independent of the threads: of each pair the sequence that sorts first is parasail's query. Copies
     are identical whatever their letters, also unknown ones, which are identical to nothing within an alignment.
-    Memory beyond the pairs and the answer is constant, but for the longest pair: one byte a cell of its table.
+    Memory beyond the pairs and the answer is constant, but for the longest pair: 2 or 4 bytes a cell of its table.
 
     >>> identities(["MKTAYIAK"], ["MKTAYAK"], np.array([[0, 0]]), DEFINITIONS["needle"])
     array([0.875], dtype=float32)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from unrolled.packing import Plan
 from unrolled.recurrence import MINIMAL, Probe, Work, watching
-from unrolled.scan import once_differentiable, stepping
+from unrolled.scan import first_derivative_only, stepping
 
 
 class _Linear(torch.autograd.Function):
@@ -23,7 +23,7 @@ class _Linear(torch.autograd.Function):
         return work.out, plan.final(work.out, h0, reversed=reversed)
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx, dout, dh):  # type: ignore[no-untyped-def]
         a, out, h0 = ctx.saved_tensors
         work = Work(ctx.plan, ctx.reversed, ctx.window, False, out, h0, a)

@@ -195,7 +195,7 @@ def _affordable(n: int, pairs: int, cost: float, searching: float, budget: float
     if SEARCHED * affordable < n:
         raise UnrolledError(
             f"a budget of {budget / 60:.3g} min pays for fewer alignments than there are sequences ({n:,}): nothing "
-            "could be said of the others. Raise it (minutes)"
+            "could be said of the others. Raise it: `unrolled certify --minutes`, `unrolled split --minutes`"
         )
     return affordable
 

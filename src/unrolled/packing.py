@@ -12,6 +12,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
+def mask(lengths: Tensor, T: int) -> Tensor:
+    """The padding mask M of the lecture: (B, T) bool, True where position t holds a symbol or a step."""
+    return torch.arange(T, device=lengths.device) < lengths[:, None]
+
+
 @dataclass(frozen=True)
 class Plan:
     """Where each position of a padded batch (B, T) lies in the packed one."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from unrolled import kernel
-from unrolled.packing import Plan, pack, unpack
+from unrolled.packing import Plan, mask, pack, unpack
 
 
 class Mean(nn.Module):
@@ -47,7 +47,7 @@ class Max(nn.Module):
     def forward(self, y: Tensor, plan: Plan) -> Tensor:
         """(N, d) -> (B, d)"""
         lengths = plan.lengths[plan.inverse]
-        found = unpack(y, plan).masked_fill(_padding(lengths, plan.T)[:, :, None], -torch.inf).max(dim=1).values
+        found = unpack(y, plan).masked_fill(~mask(lengths, plan.T)[:, :, None], -torch.inf).max(dim=1).values
         return found.masked_fill(lengths[:, None] == 0, 0.0)
 
 
@@ -68,7 +68,7 @@ class Attention(nn.Module):
     def weights(self, y: Tensor, plan: Plan) -> Tensor:
         """(N, d) -> (N, 1): what each position counts, 1 in sum over each sequence."""
         scores = unpack(self.score(torch.tanh(self.hidden(y))), plan)[:, :, 0]  # (B, T)
-        padding = _padding(plan.lengths[plan.inverse], plan.T)
+        padding = ~mask(plan.lengths[plan.inverse], plan.T)
         return pack(scores.masked_fill(padding, -torch.inf).softmax(dim=1)[:, :, None], plan)
 
 
@@ -91,8 +91,3 @@ def _sum(y: Tensor, plan: Plan) -> Tensor:
     """(N, d) -> (B, d)"""
     total: Tensor = _Sum.apply(y, plan.sequence, plan.B)  # type: ignore[no-untyped-call]
     return total
-
-
-def _padding(lengths: Tensor, T: int) -> Tensor:
-    """(B, T) bool: True behind the end of each sequence."""
-    return torch.arange(T, device=lengths.device) >= lengths[:, None]

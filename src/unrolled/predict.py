@@ -13,7 +13,7 @@ from unrolled.answers import Decoded
 from unrolled.batching import Encoded, following, loader
 from unrolled.decoder import EncoderDecoder
 from unrolled.errors import UnrolledError
-from unrolled.evaluate import evaluate, read_run
+from unrolled.evaluate import read_run, thresholds_of
 from unrolled.files import atomic
 from unrolled.formulas import text
 from unrolled.inputs import Reading
@@ -49,8 +49,7 @@ class Predictor:
         material = runs.Material({}, record["classes"], record["task"], 0, scale, reading, record.get("longest"))
         training = Training(train.build(config, material), record["task"], config["train"], record["seed"])
         training.load_state_dict(checkpoints.read(best)["state_dict"])
-        thresholds = evaluate(run / "predictions.parquet", run / "run.json")["thresholds"]
-        return cls(training, reading, record, thresholds, _trained_on(record))
+        return cls(training, reading, record, thresholds_of(run, record), _trained_on(record))
 
     @property
     def card(self) -> dict[str, Any]:

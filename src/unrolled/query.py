@@ -103,7 +103,8 @@ def _answered(asked: Query, destination: Path) -> bool:
 
 
 def _same(asked: Query, source: dict[str, Any]) -> bool:
-    return (source.get("query"), source.get("fields")) == (asked.query, list(asked.fields))
+    wanted = {"query": asked.query, "fields": list(asked.fields), "service": asked.service}
+    return all(source.get(key) == value for key, value in wanted.items())
 
 
 def _remedy(destination: Path, dataset: str | None) -> str:
@@ -249,7 +250,8 @@ def _from_mirror(asked: Query, destination: Path, mirror: str, dataset: str | No
         destination.unlink()
         source.unlink()
         of = f"the mirror's {destination.name} with the fields {_listed(found.get('fields'))}"
-        raise FailedError(f"{of} answers {found.get('query')!r}, or is not the file its JSON file tells of")
+        query = f"{found.get('query')!r} to {found.get('service')}"
+        raise FailedError(f"{of} answers {query}, or is not the file its JSON file tells of")
     return None
 
 

@@ -33,13 +33,14 @@ def sync(folder: Path, entity: str | None, stalled: float, matrix: str | None, c
       unrolled sync results/demo/wandb
     """
     from unrolled import cards, uploading
+    from unrolled.errors import some
     from unrolled.progress import meter
 
     if matrix:
         runs = cards.folders(folder.parent, json.loads(matrix), config_dir)
         missing = [str(run) for run in runs if not (run / "run.json").is_file()]
         if missing:
-            first = ", ".join([*missing[:5], *(["..."] if len(missing) > 5 else [])])
+            first = ", ".join(some(missing))
             say(f"{len(missing)} of {len(runs)} runs are not there; the workflow trains them: {first}")
     done = uploading.sync(folder, entity=entity or None, stalled=stalled, progress=meter("uploading: runs"))
     left = f", {done['left']} left out: unfinished, or trained anew since" if done["left"] else ""

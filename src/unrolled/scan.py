@@ -83,10 +83,10 @@ def _inputs(
     return Symbols(share.of(symbols), x, W_x, b)
 
 
-def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
+def first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
     """A walk back, which has no walk back of its own: asked for second derivatives, it raises UnrolledError.
 
-    torch's decorator of this name refuses them where what comes from above depends on weights; where that is a
+    torch's `once_differentiable` refuses them where what comes from above depends on weights; where that is a
     constant, as below a sum of outputs, it leaves out without a word what they owe to the recurrence.
     """
 
@@ -139,7 +139,7 @@ class _Layer(torch.autograd.Function):
         return out, final_h, final_C
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx, dout, dh, dC):  # type: ignore[no-untyped-def]
         cell, shares, threads, probe = ctx.cell, ctx.shares, ctx.threads, ctx.probe()
         symbols, x, out, h0, C0, decay, *saved = ctx.saved_tensors

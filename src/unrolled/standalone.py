@@ -9,7 +9,7 @@ from unrolled.console import FILE, FOLDER, say
 
 
 @click.command()
-@click.option("--system", is_flag=True, required=True, help="This machine: versions, processor, engine of each cell.")
+@click.option("--system", is_flag=True, help="This machine: versions, processor, engine of each cell (the default).")
 def doctor(system: bool) -> None:
     """Say what computes the recurrences here, and why.
 
@@ -224,6 +224,9 @@ def generate(run: Path, out: Path, report: Path | None, **wished: Any) -> None:
       unrolled generate --run results/generation/runs/nrc_generation/random/lstm/fold0-seed0 --out new.fasta
     """
     from unrolled.deferred import import_lean
+    from unrolled.files import check_writable
 
+    for path in filter(None, (out, report)):
+        check_writable(path)
     generating = import_lean("unrolled.generate")
     generating.generate(run, generating.Wish(**wished), out, report=report, say=say)

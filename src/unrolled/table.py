@@ -7,9 +7,8 @@ columns that the data card keeps, all text. On disk, rows are sorted by id, and 
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,25 +27,18 @@ COLUMNS = ("id", "sequence", "target")
 UNUSED = "annotation not used: "  # how the reason begins where not a sequence was left out but something said of it
 
 
-class Kind(Protocol):
-    """What says which sequences are legal: an `inputs.Input`, or an alphabet alone."""
-
-    def check(self, found: pd.Series, names: Sequence[str]) -> None: ...
-
-
-def check(table: pd.DataFrame, task: str | Task, kind: Kind, where: pd.Series | None = None) -> None:
+def check(table: pd.DataFrame, task: Task, kind: inputs.Input, where: pd.Series | None = None) -> None:
     """Raise UnrolledError unless `table` keeps the contract above.
 
     `where` ("file:line" of each row, in the same order) makes the message point into the source.
     """
-    of = tasks.named(task) if isinstance(task, str) else task
     _check_columns(table)
     names = [repr(name) for name in table["id"]]
     if where is not None:
         names = [f"{name} ({at})" if at else name for name, at in zip(names, where, strict=True)]
     _check_ids(table["id"], names)
     kind.check(table["sequence"], names)
-    of.check(table, names)
+    task.check(table, names)
 
 
 def _check_columns(table: pd.DataFrame) -> None:

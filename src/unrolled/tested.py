@@ -3,7 +3,6 @@
 All models tested on one (data, split, fold) share the resamples of its groups, and of the groups in each band.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -19,6 +18,7 @@ from unrolled.crew import each
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import read_predictions, read_run, require, score
 from unrolled.files import read_json
+from unrolled.progress import meter
 from unrolled.scoring import only
 from unrolled.weighted import Array
 
@@ -229,10 +229,7 @@ def _run(source: Source, bandings: tuple[Banding, ...], resamples: int, seed: in
 
 
 def _progress(order: Sequence[int]) -> Iterator[int]:
-    """Count the runs on stderr, if somebody is looking."""
-    watched = sys.stderr.isatty()
+    tell = meter("compare: runs")
     for done, i in enumerate(order, 1):
         yield i
-        if watched:
-            end = "\n" if done == len(order) else ""
-            print(f"\rcompare: {done} of {len(order)} runs", end=end, file=sys.stderr, flush=True)
+        tell(done, len(order))

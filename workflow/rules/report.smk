@@ -22,6 +22,7 @@ rule compare:
             "position_metrics",
             "sequence_metrics",
             "weighted",
+            "results",
         ),
     output:
         runs=report(f"{RESULTS}/tables/runs.csv", category="Tables", caption="../report/tables.rst"),

@@ -87,6 +87,7 @@ rule folds:
             "separator",
             "coarse",
             "exact",
+            "jit",
         ),
     output:
         folds=f"{SPLIT}/folds.parquet",
