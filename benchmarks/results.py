@@ -63,8 +63,8 @@ def measure(name: str) -> list[dict]:
 
 def _mirrored(name: str) -> bool:
     """Whether the mirror has what an experiment downloads; it has no live query's answer."""
-    cards = {data: _card(data) for data in EXPERIMENTS[name]["matrix"]["data"]}
-    return all((MIRROR / card.get("dataset", data)).is_dir() for data, card in cards.items() if "files" in card)
+    sources = {data: _card(data) for data in EXPERIMENTS[name]["matrix"]["data"]}
+    return all((MIRROR / card.get("dataset", data)).is_dir() for data, card in sources.items() if "files" in card)
 
 
 def _card(data: str) -> dict[str, Any]:

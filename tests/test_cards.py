@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from unrolled.cards import AXES, TAKES, Cell, Deck, asked, cells, own_gpus, read_yaml
+from unrolled.cards import AXES, Cell, Deck, asked, cells, own_gpus, read_yaml
 from unrolled.errors import UnrolledError
+from unrolled.fitting import METRICS, TAKES
 
 ROOT = Path(__file__).parents[1]
 CONFIG = read_yaml(ROOT / "config" / "config.yaml")
@@ -52,9 +53,9 @@ def test_every_shipped_experiment_is_possible_and_named_after_its_file(deck, ove
 
 
 def test_the_metrics_of_every_task_are_those_that_are_measured():
-    from unrolled import cards, scoring
+    from unrolled import scoring
 
-    assert {task: set(names.split()) for task, names in cards.METRICS.items()} == {
+    assert {task: set(names.split()) for task, names in METRICS.items()} == {
         task: set(names) for task, names in scoring.METRICS.items()
     }
 

@@ -14,7 +14,7 @@ from series_fixture import VARIABLES
 from test_train import NETWORKS
 from unrolled import inputs, runs, train
 from unrolled.batching import Encoded, following, loader
-from unrolled.cards import UNFIT, _nature, misfit
+from unrolled.fitting import UNFIT, misfit, nature
 from unrolled.objectives import OBJECTIVES
 from unrolled.recipe import Training
 from unrolled.series import Series
@@ -50,7 +50,7 @@ CASES = [
     for task in TARGETS
     for model, network in MODELS.items()
     if not misfit({"network": network}, card)
-    and task not in UNFIT.get(_nature({"network": network}), ())
+    and task not in UNFIT.get(nature({"network": network}), ())
     and (kind == "letters" or task not in ("generation", "transduction"))
 ]
 

@@ -14,9 +14,9 @@ from test_train import DECK, QUICK, config_of, same, write_material
 from unrolled import formats, questions, runs, train
 from unrolled import table as tables
 from unrolled.baselines import run as run_baseline
-from unrolled.cards import misfit
 from unrolled.errors import UnrolledError
 from unrolled.evaluate import evaluate
+from unrolled.fitting import misfit
 from unrolled.predict import predict
 from unrolled.series import Scaling, Series
 

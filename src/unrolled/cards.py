@@ -16,58 +16,12 @@ from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
 
 from unrolled.errors import UnrolledError, suggest
+from unrolled.fitting import METRICS, Card, impossible, untaken
 from unrolled.targets import check_card, check_named
 
 AXES = ("data", "split", "model")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
-CLASSES = "accuracy balanced_accuracy macro_f1 mcc auroc auprc log_loss ece"
-METRICS = {  # of each task: those of scoring.py, which would cost every start the import of pandas
-    "multiclass": CLASSES,
-    "multilabel": f"{CLASSES} jaccard micro_f1".replace(" balanced_accuracy", ""),
-    "regression": "spearman pearson r2 rmse mae",
-    "generation": "bits_per_residue perplexity",
-    "transduction": "token_accuracy exact_match edit_distance bits_per_token",
-    "labelling": "accuracy chain_accuracy sov macro_f1 mcc log_loss ece",
-}
-UNFIT = {  # what a model is (`_nature`), and the tasks that it has no answer to
-    "boosting": ("labelling", "transduction"),
-    "kmer": ("labelling", "transduction"),
-    "besthit": ("labelling", "generation"),
-    "length": ("labelling", "generation", "transduction"),
-    "network": ("transduction",),
-    "decoder": tuple(task for task in METRICS if task != "transduction"),
-}
-GIVES = {"decoder": "answers with a sequence", "network": "has no decoder"}
-ASKS = {**dict.fromkeys(("labelling", "generation"), "at every position"), "transduction": "for a sequence"}
-
-RECURRENT = "d_h layers bidirectional dropout init window"
-TAKES = {  # what encoders and decoders can be told
-    "unrolled.recurrent.RNN": f"{RECURRENT} phi",
-    "unrolled.recurrent.LSTM": f"{RECURRENT} forget_bias",
-    "unrolled.recurrent.GRU": f"{RECURRENT} reset",
-    "unrolled.recurrent.GRUD": RECURRENT,
-    "unrolled.recurrent.MinGRU": RECURRENT,
-    "unrolled.recurrent.MinLSTM": f"{RECURRENT} forget_bias",
-    "unrolled.feedforward.WindowMLP": "d_h k layers dropout",
-    "unrolled.feedforward.FixedMLP": "d_h length layers dropout",
-    "unrolled.feedforward.Transformer": "d_h layers heads dropout",
-}
-
-LETTERS = {  # what compares or embeds letters, by the key of the card that names it
-    "group": ("cluster", "homology"),
-    "estimator": ("kmer", "besthit"),
-    "embedding": ("learned", "one_hot"),
-    "network": ("unrolled.decoder.EncoderDecoder",),
-    "task": ("generation", "transduction"),
-}
-NUMBERS = {  # what measures numbers
-    "estimator": ("boosting",),
-    "embedding": ("identity", "linear"),
-    "_target_": ("unrolled.recurrent.GRUD",),
-}
-
-Card = dict[str, Any]
 ASKED: Card = {"mem_mb": 4000, "runtime": "1h", "gres": ""}
 
 
@@ -124,7 +78,7 @@ class Deck:
         check_card(path, value)
         card: Card = self.check(value, axis, path)
         check_named(card.get("network"), f"{path}: network")
-        for fault in _untaken(card.get("network", {})):
+        for fault in untaken(card.get("network", {})):
             raise UnrolledError(f"{path}: network.{fault}")
         if axis == "data" and (places := _unlabelled(card)):
             raise UnrolledError(f"{path}: where are the labels? In {places}")
@@ -149,7 +103,7 @@ class Deck:
         recipe = self.config / "train.yaml"
         self.check(read_yaml(recipe).get("train", {}), "train", recipe)
         cards = {axis: {n: self.card(axis, n) for n in config["matrix"][axis]} for axis in AXES}
-        for fault in itertools.chain(_clashing(cards["data"]), _impossible(config["matrix"], cards)):
+        for fault in itertools.chain(_clashing(cards["data"]), impossible(config["matrix"], cards)):
             raise UnrolledError(f"{where}: matrix: {fault}")
         self._check_asked(config.get("resources", {}).get("models", {}), f"{where}: resources.models")
         for data, card in cards["data"].items():
@@ -167,16 +121,6 @@ class Deck:
                 raise UnrolledError(f"{where}: there is no model card '{name}'{suggest(name, known)}")
             if asked.get("gres") and self.card("model", name)["kind"] == "baseline":
                 raise UnrolledError(f"{where}.{name}: a baseline uses no GPU; remove gres")
-
-
-def _untaken(network: Card) -> Iterator[str]:
-    """What encoder and decoder are told that their classes do not take."""
-    for part in ("encoder", "decoder"):
-        told = network.get(part, {})
-        takes = TAKES.get(told.get("_target_"), "").split()
-        for key in told:
-            if takes and key not in ("_target_", "_partial_", *takes):
-                yield f"{part}: {told['_target_']} takes no '{key}'{suggest(key, takes)}; it takes {', '.join(takes)}"
 
 
 def _unlabelled(card: Card) -> str:
@@ -271,61 +215,6 @@ def own_gpus(gres: str) -> int:
     """How many GPUs of its own a run asks for, as Slurm writes it (gpu, gpu:2, gpu:a100:2); a share is none."""
     name, *more = gres.split(":")
     return (int(more[-1]) if more and more[-1].isdigit() else 1) if name == "gpu" else 0
-
-
-def _impossible(matrix: Mapping[str, Sequence[Any]], cards: Mapping[str, Mapping[str, Card]]) -> Iterator[str]:
-    for (split, card), fold in itertools.product(cards["split"].items(), matrix["fold"]):
-        if fold >= card["folds"]:
-            yield f"fold {fold} does not exist: split '{split}' has folds 0 to {card['folds'] - 1}"
-    for axis, (data, source) in itertools.product(("split", "model"), cards["data"].items()):
-        for name, card in cards[axis].items():
-            if key := misfit(card, source):
-                yield f"{axis} '{name}' ({key}) is not for {_made_of(source)}, which data '{data}' holds"
-    for data, source in cards["data"].items():
-        if source["alphabet"] == "numeric" and source["task"] in LETTERS["task"]:
-            yield f"data '{data}' holds {_made_of(source)}, for which there is no task '{source['task']}'"
-    for (split, card), (data, source) in itertools.product(cards["split"].items(), cards["data"].items()):
-        columns = card.get("column", [])
-        for column in [columns] if isinstance(columns, str) else columns:
-            if column not in source.get("keep", []):
-                yield f"split '{split}' reads column '{column}', but data '{data}' does not list it under `keep:`"
-        nucleotide = str(card.get("definition", "")).endswith("-nt")
-        if source["alphabet"] == "numeric":
-            continue
-        if "definition" in card and nucleotide != (source["alphabet"] != "protein"):
-            named = f"'{card['definition']}', which is not for {source['alphabet']}"
-            yield f"split '{split}' computes identity by {named}"
-
-    for (model, card), (data, source) in itertools.product(cards["model"].items(), cards["data"].items()):
-        nature, task = _nature(card), source["task"]
-        if task in UNFIT.get(nature, ()):
-            gives, asks = GIVES.get(nature, "answers once a sequence"), ASKS.get(task, "for a label or number")
-            yield f"model '{model}' {gives}, but data '{data}' ({task}) asks {asks}"
-
-
-def _nature(model: Card) -> str:
-    """What decides on which tasks a model can have."""
-    if "estimator" in model:
-        return str(model["estimator"])
-    network = model["network"]
-    return "decoder" if "decoder" in network else "length" if "length" in network["encoder"] else "network"
-
-
-def misfit(card: Card, data: Card) -> str:
-    """What of a split or model card is not for the data of a data card, such as "estimator: kmer"; "" if all is."""
-    network = card.get("network", {})
-    said = {"embedding": network.get("embedding"), "_target_": network.get("encoder", {}).get("_target_")}
-    said |= {"network": network.get("_target_")} | {key: card.get(key) for key in ("group", "estimator")}
-    wrong = LETTERS if data["alphabet"] == "numeric" else NUMBERS
-    found = [f"{key.strip('_')}: {value}" for key, value in said.items() if value in wrong.get(key, ())]
-    numeric = data["alphabet"] == "numeric"
-    found += [key for key in ("identity", "definition") if numeric and key in card]
-    found += ["steps"] if not numeric and "steps" in network else []
-    return ", ".join(found)
-
-
-def _made_of(data: Card) -> str:
-    return "numbers" if data["alphabet"] == "numeric" else "letters"
 
 
 def _explain(fault: ValidationError) -> str:
