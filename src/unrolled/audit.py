@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from unrolled import homology
+from unrolled.allpairs import AllPairs
 from unrolled.candidates import MOST
 from unrolled.definitions import DEFAULT, Definition, check_threshold, definition, strands
 from unrolled.errors import UnrolledError
@@ -54,6 +55,8 @@ def folded(table: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
 def certify(
     sequences: pd.DataFrame,
     terms: Terms,
+    *,
+    known: AllPairs | None = None,
     **effort: Unpack[Effort],
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """The certificate of folds, and each sequence's nearest neighbours.
@@ -63,6 +66,7 @@ def certify(
 
     Args:
         sequences: columns id (unique), sequence and fold (0..k-1), N rows in any order.
+        known: identities of these and perhaps further sequences under these terms, where they were aligned before.
         effort: as for `nearest.cross`; beyond its budget the check is a search and a sample, and says so.
 
     Returns:
@@ -73,13 +77,15 @@ def certify(
     folds = rows["fold"].to_numpy(dtype=np.int64)
     if len(np.unique(folds)) < 2:
         raise UnrolledError("all sequences are in one fold: there is nothing to check between folds")
-    check_room(rows["id"].tolist(), rows["sequence"].tolist(), folds.tolist(), threads=effort.get("threads", 1))
+    if not known:
+        check_room(rows["id"].tolist(), rows["sequence"].tolist(), folds.tolist(), threads=effort.get("threads", 1))
     found = cross(
         rows["sequence"].tolist(),
         folds,
         terms.definition,
         check_threshold(terms.threshold),
         both_strands=terms.both_strands,
+        known=known.among(rows["id"].tolist()) if known else None,
         **effort,
     )
     nearest = _nearest(rows, found).assign(definition=terms.definition.name)

@@ -120,12 +120,7 @@ def doubts(
         q, t = np.nonzero(maybe)
         with lock:
             done, doubtful = done + len(strands) * task.cells, doubtful + len(q)
-            if doubtful * PAIR > room:
-                raise UnrolledError(
-                    f"more than {doubtful:,} pairs of {len(sequences):,} sequences may be at or above "
-                    f"{100 * threshold:g} %, which memory does not hold: leave out what is much alike (one of each "
-                    "cluster of `mmseqs easy-linclust`), or raise the threshold"
-                )
+            check_memory(doubtful, len(sequences), threshold, room)
             if progress:
                 progress(done, total)
         return np.sort(order[np.c_[queries[q], targets[t]]], axis=1)
@@ -133,6 +128,16 @@ def doubts(
     with ThreadPoolExecutor(threads) as pool:
         found = np.concatenate([np.empty((0, 2), dtype=np.int64), *pool.map(one, tasks)])
     return found[np.lexsort((found[:, 1], found[:, 0]))]
+
+
+def check_memory(pairs: int, n: int, threshold: float, room: int) -> None:
+    """Raise UnrolledError if `room` bytes do not hold so many pairs of n sequences."""
+    if pairs * PAIR > room:
+        raise UnrolledError(
+            f"more than {pairs:,} pairs of {n:,} sequences may be at or above {100 * threshold:g} %, which memory "
+            "does not hold: leave out what is much alike (one of each cluster of `mmseqs easy-linclust`), or raise "
+            "the threshold"
+        )
 
 
 def cells(

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from unrolled.errors import UnrolledError
-from unrolled.pairwise import scores
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,8 @@ class Definition:
 
     def scores(self) -> tuple[str, Callable[[str, str], int]]:
         """The matrix's letters, and the score of two of them or of `pairwise.MISSING`: an unknown letter."""
+        from unrolled.pairwise import scores  # by need: the workflow reads names alone
+
         return scores(self.matrix, self.unknown)
 
     @property

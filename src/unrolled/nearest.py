@@ -18,6 +18,7 @@ from unrolled.identity import Progress, copies, identities
 from unrolled.progress import spoken
 
 Ints = NDArray[np.int64]
+LookUp = Callable[[Ints], NDArray[np.float32]]  # pairs of rows (P, 2) -> their identities (P,)
 
 PAIR, CELL = 12e-6, 0.8e-9  # seconds: of one pair in one thread only, of one cell of its table in each; measured
 BLOCK = 2**18  # pairs in memory at a time
@@ -117,6 +118,7 @@ def cross(
     budget: float = 600.0,
     threads: int = 1,
     seed: int = 0,
+    known: LookUp | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Crossing:
@@ -130,16 +132,18 @@ def cross(
         level: how sensitive a search is; by default `sensitivity` of these sequences and the budget.
         budget: predicted seconds of all alignments on two cores; beyond it, a search and a sample, about as long
             together.
+        known: identities of pairs of rows, where all have been aligned before: then nothing is, whatever the budget.
         say: told what will be done and what it will cost, before it is done.
 
     Raises:
         UnrolledError: the budget does not pay for an alignment of every sequence.
     """
-    pairs, cost = _cost(sequences, folds, definition, both_strands)
-    job = _Job(sequences, folds, definition, threshold, both_strands, threads, progress)
-    if cost <= budget:
-        say(f"aligning all {pairs:,} pairs, about {spoken(cost)} on two cores")
-        job.align(_all(folds), pairs)
+    pairs, cost = predicted(sequences, folds, definition, both_strands)
+    job = _Job(sequences, folds, definition, threshold, both_strands, threads, known, progress)
+    if known or cost <= budget:
+        plan = f"aligning all {pairs:,} pairs, about {spoken(cost)} on two cores"
+        say(f"all {pairs:,} pairs are aligned already" if known else plan)
+        job.align(pairs_across(folds), pairs)
         return job.found(pairs, None)
     queries = [sequences[row] for row in np.flatnonzero(folds == folds.max()).tolist()] if one_sided else sequences
     level = level or sensitivity(queries, budget)
@@ -160,13 +164,13 @@ def cross(
     )
     likeliest = proposed[: int(SEARCHED * affordable)]
     further = _without(_copies(sequences, folds, both_strands), likeliest, len(folds))
-    known = np.concatenate([further, likeliest])
-    drawn = _drawn(folds, affordable - len(likeliest), known, seed)
+    chosen = np.concatenate([further, likeliest])
+    drawn = _drawn(folds, affordable - len(likeliest), chosen, seed)
     say(f"aligning {len(likeliest):,} of {len(proposed):,} pairs that it proposes and {len(drawn):,} random others")
-    job.align(_blocks(known), len(known) + len(drawn))
-    hits = job.align(_blocks(drawn), len(known) + len(drawn))
+    job.align(_blocks(chosen), len(chosen) + len(drawn))
+    hits = job.align(_blocks(drawn), len(chosen) + len(drawn))
     search = Search(level, len(proposed), len(likeliest))
-    return job.found(pairs, Sample(len(drawn), hits, pairs - len(known)), search)
+    return job.found(pairs, Sample(len(drawn), hits, pairs - len(chosen)), search)
 
 
 def check_budget(
@@ -176,15 +180,15 @@ def check_budget(
 
     Raises UnrolledError as `cross`.
     """
-    pairs, cost = _cost(sequences, np.arange(len(sequences)), definition, both_strands)
+    pairs, cost = predicted(sequences, np.arange(len(sequences)), definition, both_strands)
     level = sensitivity(sequences, budget)
     if cost > budget:
         _affordable(len(sequences), pairs, cost, candidates.seconds(sequences, level, CORES), budget)
     return level, cost > budget
 
 
-def _cost(sequences: Sequence[str], folds: Ints, definition: Definition, both_strands: bool) -> tuple[int, float]:
-    """Number of pairs across folds, and predicted seconds of their alignments."""
+def predicted(sequences: Sequence[str], folds: Ints, definition: Definition, both_strands: bool) -> tuple[int, float]:
+    """Number of pairs across folds, and predicted seconds of their alignments on two cores."""
     pairs, cells = crossing_cost(sequences, folds)
     return pairs, (2 if both_strands else 1) * (len(definition.parts) or 1) * seconds(pairs, cells)
 
@@ -211,11 +215,12 @@ class _Job:
         threshold: float,
         both_strands: bool,
         threads: int,
+        known: LookUp | None,
         progress: Progress | None,
     ) -> None:
         self.sequences, self.folds, self.definition, self.threshold = sequences, folds, definition, threshold
         self.options: dict[str, Any] = {"both_strands": both_strands, "threads": threads}
-        self.progress = progress
+        self.known, self.progress = known, progress
         shape = len(folds), int(folds.max()) + 1
         self.identity, self.nearest = np.zeros(shape, dtype=np.float32), np.full(shape, -1, dtype=np.int64)
         self.checked = self.above = 0
@@ -224,8 +229,7 @@ class _Job:
         """Align blocks of pairs; the number at or above the threshold. `of` is how many there will be in all."""
         before = self.above
         for pairs in blocks:
-            told = _later(self.progress, self.checked, of)
-            values = identities(self.sequences, self.sequences, pairs, self.definition, progress=told, **self.options)
+            values = self.known(pairs) if self.known else self._aligned(pairs, later(self.progress, self.checked, of))
             self._note(pairs, values)
             self.checked += len(pairs)
             self.above += int((values >= self.threshold).sum())
@@ -233,6 +237,9 @@ class _Job:
 
     def found(self, total: int, sample: Sample | None, search: Search | None = None) -> Crossing:
         return Crossing(self.identity, self.nearest, total, self.checked, self.above, sample, search)
+
+    def _aligned(self, pairs: Ints, progress: Progress | None) -> NDArray[np.float32]:
+        return identities(self.sequences, self.sequences, pairs, self.definition, progress=progress, **self.options)
 
     def _note(self, pairs: Ints, values: NDArray[np.float32]) -> None:
         """Enter both directions of each pair; among equals the lowest row stays, whatever the order of blocks."""
@@ -246,19 +253,19 @@ class _Job:
             old[place[better]], kept[place[better]] = value[better], row[better]
 
 
-def _later(progress: Progress | None, before: int, total: int) -> Progress | None:
-    """`progress` of one block, told as progress of all."""
+def later(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """`progress` of one block, told as progress of all `total`."""
     return (lambda n, _: progress(before + n, total)) if progress else None
 
 
-def _all(folds: Ints) -> Iterator[Ints]:
+def pairs_across(folds: Ints) -> Iterator[Ints]:
     """Every pair of rows of different folds once, in blocks of (P, 2)."""
     order = np.argsort(folds, kind="stable")
-    later = np.searchsorted(folds[order], folds, side="right")  # where the next fold begins
+    following = np.searchsorted(folds[order], folds, side="right")  # where the next fold begins
     parts: list[Ints] = []
     size = 0
     for i in order.tolist():
-        partners = order[later[i] :]
+        partners = order[following[i] :]
         parts.append(np.column_stack([np.full(len(partners), i), partners]))
         size += len(partners)
         if size >= BLOCK:

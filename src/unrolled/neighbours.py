@@ -21,12 +21,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from unrolled import bounds, candidates, homology
+from unrolled.allpairs import AllPairs
 from unrolled.alphabet import PROTEIN
 from unrolled.audit import Terms
 from unrolled.definitions import DEFINITIONS, Definition
 from unrolled.identity import copies, identities
 from unrolled.nearest import check_budget, seconds
-from unrolled.pairwise import check_room
+from unrolled.pairwise import check_room, memory
 from unrolled.progress import meter, spoken
 
 # Of one core, nominal: cells of the bounds' score tables, with the time to align the pairs that these leave in doubt.
@@ -64,6 +65,8 @@ class Neighbours:
     @property
     def method(self) -> str:
         """How they were found, as one sentence."""
+        if self.aligned == self.total:
+            return f"exhaustive: all {self.total:,} pairs aligned"
         if self.exhaustive:
             below = self.total - self.aligned
             return f"exhaustive: {below:,} pairs proved below the threshold by score bounds, {self.aligned:,} aligned"
@@ -212,17 +215,39 @@ def of_table(
     data: dict[str, Any],
     split: dict[str, Any],
     *,
+    known: AllPairs | None = None,
     threads: int = 1,
     say: Callable[[str], None] = lambda _: None,
 ) -> pd.DataFrame:
     """Neighbours of a table's sequences under the cards' terms: first, second (ids) and identity, in order of ids.
 
-    `attrs` say how they were found: definition, threshold, method, exhaustive.
+    Looked up where identities of all pairs under these terms are `known`. `attrs` say how they were found:
+    definition, threshold, method, exhaustive.
     """
     terms = Terms.of_cards(data, split)
     rows = table.sort_values("id", ignore_index=True)
+    found = looked_up(known, terms.threshold) if known else _found(rows, terms, split, threads, say)
+    first, second = (rows["id"].iloc[end].reset_index(drop=True) for end in found.pairs.T)
+    edges = pd.DataFrame({"first": first, "second": second, "identity": found.identity})
+    edges.attrs = {"definition": terms.definition.name, "threshold": terms.threshold}
+    edges.attrs |= {"method": found.method, "exhaustive": found.exhaustive}
+    edges.attrs |= {"tools": {"mmseqs": found.mmseqs}} if found.mmseqs else {}
+    return edges
+
+
+def looked_up(known: AllPairs, threshold: float) -> Neighbours:
+    """All pairs at or above the threshold, where all are aligned already. Raises UnrolledError as `bounds.doubts`."""
+    edges = int(np.count_nonzero(known.values >= np.float32(threshold)))
+    bounds.check_memory(edges, len(known.ids), threshold, memory())
+    pairs, identity = known.at_least(threshold)
+    return Neighbours(pairs, identity, math.inf, len(known.values), len(known.values), 0, None)
+
+
+def _found(
+    rows: pd.DataFrame, terms: Terms, split: dict[str, Any], threads: int, say: Callable[[str], None]
+) -> Neighbours:
     check_room(rows["id"].tolist(), rows["sequence"].tolist(), threads=threads)
-    found = neighbours(
+    return neighbours(
         rows["sequence"].tolist(),
         terms.definition,
         terms.threshold,
@@ -231,9 +256,3 @@ def of_table(
         threads=threads,
         say=say,
     )
-    first, second = (rows["id"].iloc[end].reset_index(drop=True) for end in found.pairs.T)
-    edges = pd.DataFrame({"first": first, "second": second, "identity": found.identity})
-    edges.attrs = {"definition": terms.definition.name, "threshold": terms.threshold}
-    edges.attrs |= {"method": found.method, "exhaustive": found.exhaustive}
-    edges.attrs |= {"tools": {"mmseqs": found.mmseqs}} if found.mmseqs else {}
-    return edges

@@ -5,12 +5,17 @@ Imports are inside the commands: a step that writes a table must not pay for imp
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from unrolled import __version__
 from unrolled.console import EXISTING, FILE, FOLDER, read_yaml, say
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from unrolled.allpairs import AllPairs
 
 
 @click.command()
@@ -98,25 +103,72 @@ def cluster(table: Path, data_card: Path, identity: float, coverage: float, thre
     say(f"{len(found):,} sequences in {found['group'].nunique():,} clusters")
 
 
+MINUTES = click.option(
+    "--minutes",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Predicted minutes of two cores, whatever --threads, in which all pairs are aligned; where they do not "
+    "suffice, a search and a sample take about as long.",
+)
+IDENTITIES = click.option(
+    "--identities",
+    type=EXISTING,
+    help="What `unrolled identities` made of this table: then no pair is aligned again.",
+)
+
+
+@click.command()
+@click.option("--table", required=True, type=EXISTING, help="table.parquet")
+@click.option("--data-card", required=True, type=EXISTING, help="config/data/<name>.yaml: alphabet, strands.")
+@click.option("--definition", help="How identity is computed; by default local80, of nucleotides local80-nt.")
+@MINUTES
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--out", required=True, type=FILE, help="A .parquet file: identity, of all pairs in order of ids.")
+def identities(table: Path, data_card: Path, definition: str | None, minutes: float, threads: int, out: Path) -> None:
+    """Align all pairs of a table once, for its neighbours and the certificates of all its splits.
+
+    Where --minutes do not suffice nothing is aligned, and each of those goes about it by itself.
+    """
+    from unrolled import allpairs, inputs
+    from unrolled import table as tables
+    from unrolled.definitions import definition as named
+    from unrolled.definitions import strands
+    from unrolled.files import atomic
+    from unrolled.progress import meter
+
+    card = read_yaml(data_card)
+    asked, both = named(definition, inputs.alphabet(card).name), strands(card) == 2
+    effort: dict[str, Any] = {"budget": 60 * minutes, "threads": threads, "say": say}
+    made = allpairs.align(tables.read(table), asked, both_strands=both, progress=meter("identities: pairs"), **effort)
+    with atomic(out) as tmp:
+        made.to_parquet(tmp, index=False)
+
+
 @click.command()
 @click.option("--table", required=True, type=EXISTING, help="table.parquet")
 @click.option("--data-card", required=True, type=EXISTING, help="config/data/<name>.yaml: alphabet, strands.")
 @click.option("--split-card", required=True, type=EXISTING, help="config/split/<name>.yaml: definition, identity.")
+@IDENTITIES
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--out", required=True, type=FILE, help="neighbours.parquet: first, second, identity")
-def neighbours(table: Path, data_card: Path, split_card: Path, threads: int, out: Path) -> None:
+def neighbours(
+    table: Path, data_card: Path, split_card: Path, identities: Path | None, threads: int, out: Path
+) -> None:
     """Find all pairs at or above the identity threshold.
 
-    Every pair is proved to lie below it or aligned, while that fits the card's budget; else the pairs that two
-    searches propose are aligned.
+    Without --identities every pair is proved to lie below it or aligned, while that fits the card's budget; else the
+    pairs that two searches propose are aligned.
     """
     from unrolled import inputs
     from unrolled import neighbours as found
     from unrolled import table as tables
     from unrolled.files import atomic
 
-    inputs.alphabet(read_yaml(data_card))
-    edges = found.of_table(tables.read(table), read_yaml(data_card), read_yaml(split_card), threads=threads, say=say)
+    data, split, rows = read_yaml(data_card), read_yaml(split_card), tables.read(table)
+    inputs.alphabet(data)
+    known = _known(identities, rows, data, split)
+    edges = found.of_table(rows, data, split, known=known, threads=threads, say=say)
     with atomic(out) as tmp:
         edges.to_parquet(tmp, index=False)
     say(f"{len(edges):,} neighbours; {edges.attrs['method']}")
@@ -160,18 +212,19 @@ def folds(
 @click.option("--folds", required=True, type=EXISTING, help="folds.parquet")
 @click.option("--data-card", required=True, type=EXISTING, help="config/data/<name>.yaml: alphabet, strands.")
 @click.option("--split-card", required=True, type=EXISTING, help="config/split/<name>.yaml: definition, identity.")
-@click.option(
-    "--minutes",
-    default=20.0,
-    show_default=True,
-    type=click.FloatRange(0),
-    help="Predicted minutes of two cores, whatever --threads, in which all pairs are aligned; where they do not "
-    "suffice, a search and a sample take about as long.",
-)
+@IDENTITIES
+@MINUTES
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--out", required=True, type=FOLDER, help="Folder for certificate.json and identity.parquet.")
 def certify(
-    table: Path, folds: Path, data_card: Path, split_card: Path, minutes: float, threads: int, out: Path
+    table: Path,
+    folds: Path,
+    data_card: Path,
+    split_card: Path,
+    identities: Path | None,
+    minutes: float,
+    threads: int,
+    out: Path,
 ) -> None:
     """Check a split, whoever built it: how near do tested sequences come to those trained on?
 
@@ -184,13 +237,13 @@ def certify(
     from unrolled.nearest import sensitivity
     from unrolled.progress import meter
 
-    whole, card = tables.read(table), read_yaml(data_card)
+    whole, card, promised = tables.read(table), read_yaml(data_card), read_yaml(split_card)
     made = audit.folded(whole, read_parquet(folds))
     effort = {
         "level": sensitivity(whole["sequence"].tolist(), 60 * minutes),  # of those that the split removed, too
+        "known": _known(identities, whole, card, promised),
         **{"budget": 60 * minutes, "threads": threads, "progress": meter("certify: pairs"), "say": say},
     }
-    promised = read_yaml(split_card)
     certificate, nearest = inputs.of(card).certify(made, card, promised, **effort)
     certificate = {"data": data_card.stem, "split": split_card.stem, "group": promised["group"]} | certificate
     if shown := shortening.across(made, card):
@@ -201,6 +254,18 @@ def certify(
         for pair in gate.offenders(certificate):
             say(pair)
     gate.check(certificate)
+
+
+def _known(path: Path | None, table: "DataFrame", data: dict[str, Any], split: dict[str, Any]) -> "AllPairs | None":
+    """Identities that a split's neighbours and certificate need not compute, if there are any."""
+    from unrolled import allpairs, inputs
+    from unrolled.audit import Terms
+
+    if path is None:
+        return None
+    inputs.alphabet(data)
+    terms = Terms.of_cards(data, split)
+    return allpairs.read(path, table, terms.definition, terms.both_strands)
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})

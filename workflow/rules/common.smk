@@ -9,7 +9,7 @@ from pathlib import Path
 
 try:
     import unrolled
-    from unrolled import cards, controller, dashboards, leftovers, provenance
+    from unrolled import cards, controller, dashboards, definitions, leftovers, provenance
     from unrolled.errors import UnrolledError
     from unrolled.files import write_json
 except ModuleNotFoundError as error:
@@ -107,6 +107,18 @@ def group_of(w):
 def one_of(names):
     """A wildcard constraint: one of these names, and nothing if there are none."""
     return "|".join(map(re.escape, sorted(names))) or "(?!)"
+
+
+def of_all_pairs(w):
+    """The identities that a split's neighbours and certificate have in common with those of the others.
+
+    None of numbers, and none where folds are published: what is tested may be a small part, and few pairs across.
+    """
+    data, split = CARDS["data"][w.data], CARDS["split"][w.split]
+    if data["alphabet"] == "numeric" or split["group"] == "published":
+        return []
+    named = split.get("definition", definitions.DEFAULT[data["alphabet"]])
+    return f"results/data/{w.data}/identities-{named}.parquet"
 
 
 def models_of(kind):

@@ -1,4 +1,5 @@
-# The table -> clusters, or pairs of neighbours -> folds -> the certificate, without which nothing is trained.
+# The table -> identities of all pairs -> clusters, or pairs of neighbours -> folds -> the certificate, without which
+# nothing is trained.
 
 
 rule cluster:
@@ -28,13 +29,39 @@ rule cluster:
         "--coverage {params.coverage} --threads {threads} --out {output:q} > {log:q} 2>&1"
 
 
+rule identities:
+    input:
+        table="results/data/{data}/table.parquet",
+        data_card="config/data/{data}.yaml",
+        code=code("allpairs", "nearest", "candidates", "definitions", "identity", "pairwise"),
+    output:
+        "results/data/{data}/identities-{definition}.parquet",
+    log:
+        "results/data/{data}/logs/identities-{definition}.log",
+    benchmark:
+        "results/data/{data}/benchmarks/identities-{definition}.tsv"
+    wildcard_constraints:
+        definition=one_of(definitions.DEFINITIONS),
+    conda:
+        "../../envs/tools.yaml"
+    threads: EVERY
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(4 * 60),
+    shell:
+        "unrolled identities --table {input.table:q} --data-card {input.data_card:q} "
+        "--definition {wildcards.definition} --threads {threads} --out {output:q} > {log:q} 2>&1"
+
+
 rule neighbours:
     input:
         table="results/data/{data}/table.parquet",
         data_card="config/data/{data}.yaml",
         split_card="config/split/{split}.yaml",
+        identities=of_all_pairs,
         code=code(
             "neighbours",
+            "allpairs",
             "audit",
             "bounds",
             "jit",
@@ -64,7 +91,8 @@ rule neighbours:
         runtime=growing(4 * 60),
     shell:
         "unrolled neighbours --table {input.table:q} --data-card {input.data_card:q} "
-        "--split-card {input.split_card:q} --threads {threads} --out {output:q} > {log:q} 2>&1"
+        "--split-card {input.split_card:q} --identities {input.identities:q} --threads {threads} --out {output:q} "
+        "> {log:q} 2>&1"
 
 
 rule folds:
@@ -115,8 +143,10 @@ rule certificate:
         folds=f"{SPLIT}/folds.parquet",
         data_card="config/data/{data}.yaml",
         split_card="config/split/{split}.yaml",
+        identities=of_all_pairs,
         code=code(
             "audit",
+            "allpairs",
             "gate",
             "nearest",
             "candidates",
@@ -144,6 +174,8 @@ rule certificate:
         runtime=growing(4 * 60),
     params:
         folder=subpath(output.certificate, parent=True),
+        identities=lambda w, input: f"--identities {input.identities}" if input.identities else "",
     shell:
         "unrolled certify --table {input.table:q} --folds {input.folds:q} --data-card {input.data_card:q} "
-        "--split-card {input.split_card:q} --threads {threads} --out {params.folder:q} > {log:q} 2>&1"
+        "--split-card {input.split_card:q} {params.identities} --threads {threads} --out {params.folder:q} "
+        "> {log:q} 2>&1"
