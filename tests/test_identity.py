@@ -116,6 +116,26 @@ def test_local_identity_needs_four_fifths_of_the_shorter_sequence():
     assert one(core + "G" * 11, core + "P" * 60, "local80") == 0.0
 
 
+@pytest.mark.parametrize(("name", "letters"), [("local80", "AWCX"), ("local80", "AG"), ("local80-nt", "ACGT")])
+def test_what_is_told_to_end_early_covers_too_little(monkeypatch, name, letters):
+    """Of few letters, where many alignments are equally good: the score must end where the path would."""
+    rng, definition = np.random.default_rng(0), DEFINITIONS[name]
+    words = ["".join(rng.choice(list(letters), n)) for n in rng.integers(1, 60, 4000)]
+    words[1::3] = [a[: len(a) // 2] + b for a, b in zip(words[::3], words[1::3], strict=False)]
+    pairs, empty = np.column_stack([np.arange(3999), np.arange(1, 4000)]), []
+
+    def align(pairs, aligner, scoring, coverage):
+        paths = pairwise.align(pairs, aligner, scoring, coverage)
+        empty.extend(path == b"" for path in paths)
+        return paths
+
+    monkeypatch.setattr(identity, "align", align)
+    found = identities(words, words, pairs, definition)
+    assert 10 < sum(empty) < 3990
+    monkeypatch.setattr(identity, "align", lambda *asked: pairwise.align(*asked[:3]))
+    assert np.array_equal(found, identities(words, words, pairs, definition))
+
+
 def test_a_local_alignment_holds_no_unaligned_start():
     core = "MKTAYIAKQRQISFVKSHFS"
     for before, after in (("", "GGGGGG"), ("GGGGGG", ""), ("GGGGGG", "PPPP"), ("", "")):

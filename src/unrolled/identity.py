@@ -143,7 +143,8 @@ def _ordered(
 
 def _block(pairs: list[tuple[str, str]], definition: Definition) -> NDArray[np.float64]:
     """Identities of some pairs of spelled sequences, (P,)."""
-    cigars = align(pairs, definition.aligner, scoring(definition.matrix, definition.unknown, *definition.gaps))
+    scheme = scoring(definition.matrix, definition.unknown, *definition.gaps)
+    cigars = align(pairs, definition.aligner, scheme, definition.coverage)
     ends = np.cumsum([len(cigar) // 4 for cigar in cigars])
     starts = np.concatenate([[0], ends[:-1]])
     steps = np.frombuffer(b"".join(cigars), dtype=np.uint32)

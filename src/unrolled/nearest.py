@@ -20,7 +20,8 @@ from unrolled.progress import spoken
 Ints = NDArray[np.int64]
 LookUp = Callable[[Ints], NDArray[np.float32]]  # pairs of rows (P, 2) -> their identities (P,)
 
-PAIR, CELL = 12e-6, 0.8e-9  # seconds: of one pair in one thread only, of one cell of its table in each; measured
+# Seconds: of one pair in one thread only, and in each of one cell of its table, where it is aligned to the end.
+PAIR, CELL = 12e-6, 0.8e-9
 BLOCK = 2**18  # pairs in memory at a time
 CORES = 2  # that predictions are made for: neither folds nor certificates depend on how many there are
 SEARCHING = 0.5  # share of the budget that a search may take

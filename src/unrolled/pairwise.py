@@ -1,7 +1,7 @@
 """Pairwise alignments by parasail's C functions (Daily 2016, doi:10.1186/s12859-016-0930-z).
 
 They are called directly, because parasail's Python classes take as long as the alignment of two short sequences.
-parasail's own `stats` functions leave free end gaps out of an alignment's length, so the whole path is asked for.
+parasail's own `stats` functions leave free end gaps out of an alignment's length, so paths are asked for.
 """
 
 import ctypes
@@ -39,20 +39,35 @@ class Scoring:
     extended: int
 
 
-def align(pairs: list[tuple[str, str]], aligner: str, scoring: Scoring) -> list[bytes]:
+def align(pairs: list[tuple[str, str]], aligner: str, scoring: Scoring, coverage: float = 0) -> list[bytes]:
     """The path of one best alignment of each pair: operations of 32 bits, `length << 4 | operation`.
 
-    A local path holds the aligned part alone. Sequences are upper case, with unknown letters spelled as MISSING.
-    Raises UnrolledError where memory does not suffice: see `check_room`.
+    A local path holds the aligned part alone. It is empty where that ends before `coverage` of the shorter sequence:
+    a score without a path tells so, in a fraction of the time, of most pairs that are not related. Sequences are
+    upper case, with unknown letters spelled as MISSING. Raises UnrolledError where memory does not suffice: see
+    `check_room`.
     """
-    short, long, saturated, path_of, free_path, free_result = _functions(PREFIX[aligner])
+    short, long, score, saturated, *ends, path_of, free_path, free_result = _functions(PREFIX[aligner])
     matrix, opened, extended = scoring.matrix.pointer, scoring.opened, scoring.extended
     matrix = ctypes.cast(matrix, c_void_p)
     copy = ctypes.string_at
+
+    def falls_short(a: bytes, n: int, b: bytes, m: int) -> bool:
+        result = score(a, n, b, m, opened, extended, matrix)
+        if not result:
+            return False
+        reached = ends[n > m](result) + 1  # letters of the shorter one; of equally long ones, of the first
+        short_of = reached < coverage * min(n, m) and not saturated(result)
+        free_result(result)
+        return bool(short_of)
+
     paths = []
     for first, second in pairs:
         a, b = first.encode("ascii"), second.encode("ascii")
         n, m = len(a), len(b)
+        if coverage and falls_short(a, n, b, m):
+            paths.append(b"")
+            continue
         result = short(a, n, b, m, opened, extended, matrix)
         if (n > SHORT or m > SHORT) and result and saturated(result):
             free_result(result)
@@ -113,13 +128,18 @@ def _functions(prefix: str) -> tuple[Any, ...]:
     aligners = [getattr(slow, f"parasail_{prefix}_trace_scan_{bits}") for bits in (16, 32)]
     for function in aligners:
         function.argtypes, function.restype = [*sequences, c_int, c_int, c_void_p], c_void_p
+    score = getattr(slow, f"parasail_{prefix}_striped_sat")  # ends where the others do: the first of the best cells
+    score.argtypes, score.restype = aligners[0].argtypes, c_void_p
+    ends = [quick.parasail_result_get_end_query, quick.parasail_result_get_end_ref]
+    for function in ends:
+        function.argtypes, function.restype = [c_void_p], c_int
     saturated, path = quick.parasail_result_is_saturated, quick.parasail_result_get_cigar
     free_path, free_result = quick.parasail_cigar_free, quick.parasail_result_free
     saturated.argtypes, saturated.restype = [c_void_p], c_int
     path.argtypes, path.restype = [c_void_p, *sequences, c_void_p], POINTER(_Cigar)
     free_path.argtypes, free_path.restype = [POINTER(_Cigar)], None
     free_result.argtypes, free_result.restype = [c_void_p], None
-    return *aligners, saturated, path, free_path, free_result
+    return *aligners, score, saturated, *ends, path, free_path, free_result
 
 
 @cache
