@@ -1,5 +1,6 @@
 """Identities of all pairs of a table: as everybody finds them alone, and refused where they are of something else."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -9,13 +10,15 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unrolled import allpairs, audit, identity, nearest, neighbours
+from unrolled import allpairs, audit, gate, identity, nearest, neighbours
 from unrolled.audit import Terms
 from unrolled.cli import cli
 from unrolled.definitions import DEFINITIONS
 from unrolled.errors import UnrolledError
 
 CARDS = {
+    "either": ({"alphabet": "protein"}, {"group": "homology", "definition": "either"}, "ACDEFGHIKLMNPQRSTVWYX"),
+    "either-nt": ({"alphabet": "rna"}, {"group": "homology", "definition": "either-nt"}, "ACGUN"),
     "local80": ({"alphabet": "protein"}, {"group": "homology"}, "ACDEFGHIKLMNPQRSTVWYX"),
     "needle": ({"alphabet": "protein"}, {"group": "homology", "definition": "needle"}, "ACDEFGHIKLMNPQRSTVWYX"),
     "local80-nt": ({"alphabet": "dna"}, {"group": "homology"}, "ACGTN"),
@@ -51,7 +54,10 @@ def test_neighbours_and_certificates_are_the_same_whether_pairs_were_aligned_bef
     table, terms = related(letters, n, seed), Terms.of_cards(data, split)
     known = known_of(table, terms, tmp_path_factory.mktemp("known"))
     alone = neighbours.of_table(table, data, split | {"minutes": 1e9})
-    pd.testing.assert_frame_equal(neighbours.of_table(table, data, split, known=known), alone)
+    found = neighbours.of_table(table, data, split, known=known)
+    pd.testing.assert_frame_equal(found, alone)
+    method = f"exhaustive: all {n * (n - 1) // 2:,} pairs aligned"
+    assert found.attrs == alone.attrs | {"method": method}
     rng = np.random.default_rng(seed)
     kept = table.assign(fold=rng.permutation(np.arange(n) % 3)).sample(max(2, n - 3), random_state=seed)
     if kept["fold"].nunique() > 1:
@@ -92,6 +98,72 @@ def test_no_room_for_the_longest_two_is_left_for_folds_to_find_out(tmp_path, mon
     assert "cannot be aligned" in said[0]
 
 
+def test_pairs_that_come_to_something_else_when_aligned_anew_are_refused(tmp_path):
+    data, split, letters = CARDS["needle"]
+    table, terms = related(letters, 30, 0), Terms.of_cards(data, split)
+    known_of(table, terms, tmp_path)
+    path = tmp_path / "identities.parquet"
+    turned = pd.read_parquet(path)
+    turned["identity"] = turned["identity"].to_numpy()[::-1]
+    turned.to_parquet(path)
+    with pytest.raises(
+        UnrolledError, match=r"is damaged: pairs that are aligned anew come to something else\. Remove"
+    ):
+        allpairs.read(path, table, terms.definition, terms.both_strands)
+
+
+def test_the_certificate_names_the_tools_that_aligned(tmp_path):
+    data, split, letters = CARDS["needle"]
+    table, terms = related(letters, 9, 0), Terms.of_cards(data, split)
+    known = known_of(table, terms, tmp_path)
+    assert known.tools == gate.versions("parasail", "numpy")
+    known = dataclasses.replace(known, tools={"parasail": "0.0"})
+    certificate, _ = audit.certify(table.assign(fold=np.arange(9) % 3), terms, known=known)
+    assert certificate["tools"] == {"parasail": "0.0"}
+
+
+def test_what_is_no_sequence_of_the_table_is_not_looked_up(tmp_path):
+    data, split, letters = CARDS["needle"]
+    table, terms = related(letters, 9, 0), Terms.of_cards(data, split)
+    known = known_of(table, terms, tmp_path)
+    with pytest.raises(KeyError):
+        known.among(["s1", "s11"])
+
+
+def test_fewer_threads_where_memory_does_not_suffice_for_all(tmp_path, monkeypatch):
+    data, split, letters = CARDS["needle"]
+    table, terms = related(letters, 9, 0), Terms.of_cards(data, split)
+    one, two = sorted(map(len, table["sequence"]))[-2:]
+    monkeypatch.setattr("unrolled.pairwise.memory", lambda: 2 * one * two)
+    assert known_of(table, terms, tmp_path)  # which asks for two threads
+
+
+@pytest.mark.parametrize("minutes", ["20", "0"], ids=["aligned", "beyond the budget"])
+def test_the_commands_find_the_same_with_and_without(tmp_path, minutes):
+    table = related("ACGU", 20, 3).assign(target="x")
+    table.to_parquet(tmp_path / "table.parquet")
+    table.assign(fold=np.arange(20) % 3, group="g").to_parquet(tmp_path / "folds.parquet")
+    (tmp_path / "data.yaml").write_text("alphabet: rna\n")
+    (tmp_path / "split.yaml").write_text("group: sequence\n")
+    given = ["--table", str(tmp_path / "table.parquet"), "--data-card", str(tmp_path / "data.yaml")]
+    known = ["--identities", str(tmp_path / "known.parquet")]
+
+    def asked(*arguments: str) -> None:
+        done = CliRunner().invoke(cli, list(arguments), catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+
+    asked("identities", *given, "--minutes", minutes, "--out", known[1])
+    assert (len(pd.read_parquet(known[1])) > 0) == (minutes == "20")
+    given += ["--split-card", str(tmp_path / "split.yaml")]
+    for out, more in (("with", known), ("without", [])):
+        asked("neighbours", *given, *more, "--out", str(tmp_path / out / "neighbours.parquet"))
+        asked("certify", *given, "--folds", str(tmp_path / "folds.parquet"), *more, "--out", str(tmp_path / out))
+    for name in ("neighbours.parquet", "identity.parquet"):
+        pd.testing.assert_frame_equal(*(pd.read_parquet(tmp_path / out / name) for out in ("with", "without")))
+    said = [(tmp_path / out / "certificate.json").read_text() for out in ("with", "without")]
+    assert said[0] == said[1]
+
+
 @pytest.mark.parametrize("wrong", ["sequence", "id", "fewer", "definition", "strands", "another file"])
 def test_identities_of_something_else_are_refused(tmp_path, wrong):
     table, terms = related("ACGT", 8, 1), Terms(DEFINITIONS["local80-nt"], 0.8, both_strands=True)
@@ -107,7 +179,9 @@ def test_identities_of_something_else_are_refused(tmp_path, wrong):
         asked = terms._replace(both_strands=False)
     else:
         table.to_parquet(tmp_path / "identities.parquet")
-    with pytest.raises(UnrolledError, match=r"identities of other sequences, or under another definition: make it"):
+    with pytest.raises(
+        UnrolledError, match=r"identities of other sequences, or under another definition\. Remove it"
+    ):
         allpairs.read(tmp_path / "identities.parquet", other, asked.definition, asked.both_strands)
 
 

@@ -105,7 +105,7 @@ def test_no_step_holds_all_pairs():
         assert len(doubts(sequences, DEFINITIONS["local80"], 0.9)) < 1000
     assert max(gained) < n * n / 2
     with growth() as gained:
-        assert sum(map(len, nearest._all(np.arange(n) % 5))) == n * n * 0.8 / 2
+        assert sum(map(len, nearest.pairs_across(np.arange(n) % 5))) == n * n * 0.8 / 2
     assert len(gained) > 10
     assert max(gained) < n * n / 2 < 16 * n * n * 0.8 / 2
 

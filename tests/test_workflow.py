@@ -218,6 +218,19 @@ def test_editing_a_split_card_leaves_the_other_split_alone(mine):
     assert "neighbours" not in jobs
 
 
+def test_pairs_are_aligned_once_for_all_splits_of_a_definition_and_for_none_that_is_published(tmp_path):
+    project = copy_project(tmp_path)
+    assert planned(project)["identities"] == 1  # of two splits
+    edit(project / "config/split/random.yaml", definition="needle")
+    assert planned(project)["identities"] == 2
+    edit(project / "config/split/random.yaml", group="published", column="family", values={"a": 0, "b": 1, "c": 2})
+    assert planned(project)["identities"] == 1
+    done = snakemake(copy_project(tmp_path / "series"), "-n", "--configfile", "config/experiments/ecg5000.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "certificate" in done.stdout + done.stderr
+    assert "identities" not in done.stdout + done.stderr
+
+
 def test_another_wandb_mode_or_mirror_or_other_resources_rerun_nothing(mine):
     config = yaml.safe_load((mine / "config/config.yaml").read_text())
     asked = {"runtime": "12h", "mem_mb": 8000, "models": {"lstm": {"gres": "gpu:1"}}}

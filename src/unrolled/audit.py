@@ -89,7 +89,9 @@ def certify(
         **effort,
     )
     nearest = _nearest(rows, found).assign(definition=terms.definition.name)
-    return _certificate(nearest, found, terms) | {"sequences_sha256": sequences_hash(rows)}, nearest
+    made_by = known.tools if known else tools(found)
+    certificate = _certificate(nearest, found, terms) | {"sequences_sha256": sequences_hash(rows), "tools": made_by}
+    return certificate, nearest
 
 
 def write(folder: Path, certificate: dict[str, Any], nearest: pd.DataFrame) -> None:
@@ -211,5 +213,4 @@ def _certificate(nearest: pd.DataFrame, found: Crossing, terms: Terms) -> dict[s
         "offenders": listed,
         "search": search_facts(found.search),
         "residual": sample_facts(found.sample),
-        "tools": tools(found),
     }

@@ -59,7 +59,7 @@ def cli() -> None:
     The workflow (`snakemake --cores all`) calls these commands one after the other; each works on its own too:
 
     \b
-      fetch, query -> table -> identities -> cluster, neighbours -> folds -> certify -> train, baseline
+      fetch, query -> table -> cluster, identities, neighbours -> folds -> certify -> train, baseline
         -> evaluate -> compare -> report
 
     `audit`, `split`, `predict` and `generate` work on anybody's files, without a workflow; `doctor` tells about this

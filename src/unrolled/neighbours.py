@@ -1,10 +1,11 @@
 """All pairs of sequences at or above an identity threshold, under a named definition.
 
-While it is affordable, every pair is either proved to lie below the threshold (`bounds`) or aligned. Beyond that, so
-is every pair with a sequence up to some length, since short sequences reach a threshold by chance, where no search
-looks; for the others two searches of MMseqs2 propose pairs, and those are aligned: the most sensitive one that
-`SEARCH` pays for, and with other seeds the one that an audit of the folds will make, whose findings would come too
-late there. A nominal cost decides, not the clock, so it is decided alike on every machine.
+Where all pairs of a table are aligned already (`allpairs`) they are looked up. Else, while it is affordable, every
+pair is either proved to lie below the threshold (`bounds`) or aligned. Beyond that, so is every pair with a sequence
+up to some length, since short sequences reach a threshold by chance, where no search looks; for the others two
+searches of MMseqs2 propose pairs, and those are aligned: the most sensitive one that `SEARCH` pays for, and with
+other seeds the one that an audit of the folds will make, whose findings would come too late there. A nominal cost
+decides, not the clock, so it is decided alike on every machine.
 
 A search lists so many candidates of a sequence and no more. Where a large family fills such a list to its end, the
 list is made again, longer.
@@ -65,10 +66,10 @@ class Neighbours:
     @property
     def method(self) -> str:
         """How they were found, as one sentence."""
-        if self.aligned == self.total:
+        below = self.total - self.aligned
+        if self.exhaustive and not below:
             return f"exhaustive: all {self.total:,} pairs aligned"
         if self.exhaustive:
-            below = self.total - self.aligned
             return f"exhaustive: {below:,} pairs proved below the threshold by score bounds, {self.aligned:,} aligned"
         floor = f"{self.least:g} a letter and {candidates.LONG:g}"
         least = f", but for proposals that score below {floor}" if self.least else ""

@@ -114,7 +114,7 @@ MINUTES = click.option(
 IDENTITIES = click.option(
     "--identities",
     type=EXISTING,
-    help="What `unrolled identities` made of this table: then no pair is aligned again.",
+    help="What `unrolled identities` made of this table: pairs in it are not aligned again.",
 )
 
 

@@ -1,5 +1,5 @@
-# The table -> identities of all pairs -> clusters, or pairs of neighbours -> folds -> the certificate, without which
-# nothing is trained.
+# The table -> clusters, or pairs of neighbours -> folds -> the certificate, without which nothing is trained. What
+# neighbours and certificates align in common is aligned before them.
 
 
 rule cluster:
@@ -33,7 +33,7 @@ rule identities:
     input:
         table="results/data/{data}/table.parquet",
         data_card="config/data/{data}.yaml",
-        code=code("allpairs", "nearest", "candidates", "definitions", "identity", "pairwise"),
+        code=code("allpairs", "gate", "inputs", "nearest", "candidates", "definitions", "identity", "pairwise"),
     output:
         "results/data/{data}/identities-{definition}.parquet",
     log:
@@ -62,6 +62,8 @@ rule neighbours:
         code=code(
             "neighbours",
             "allpairs",
+            "gate",
+            "inputs",
             "audit",
             "bounds",
             "jit",
