@@ -345,8 +345,9 @@ def test_the_default_experiment_gives_the_same_predictions_as_at_home(cluster, t
     workflow = Workflow(away, cluster)
     workflow.finish(1800)
     assert "localrule report:" in workflow.text()
-    # table, clusters, neighbours, compare; folds and certificate of three splits; 27 networks by 4, 9 baselines by 8
-    assert workflow.handed_in() == 4 + 3 + 3 + 7 + 2
+    # Table, identities, clusters, neighbours, compare; folds and certificate of three splits; 27 networks by 4 and
+    # 9 baselines by 8.
+    assert workflow.handed_in() == 5 + 3 + 3 + 7 + 2
     same_predictions(home, away)
 
 
