@@ -123,7 +123,7 @@ def _row(key: Any, part: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
     row = {"data": data, "split": split, "found similar, %": leaking, "model": model}
     by_metric = part.set_index("metric")
     row |= {metric: _with_interval(by_metric.loc[metric]) for metric in SHOWN[task]}
-    return row | {"runs": str(len(own)), "minutes a run": f"{own['seconds'].mean() / 60:.1f}"}
+    return row | {"runs": str(len(own))}
 
 
 def _with_interval(row: pd.Series) -> str:
