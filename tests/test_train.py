@@ -700,7 +700,7 @@ def modules_after(statement: str) -> set[str]:
 HEAVY = {"torch", "lightning", "hydra", "wandb", "sklearn", "snakemake"}
 BARRED = {
     "cli cards definitions fetch files provenance deferred tracking server uploading": {*HEAVY, "numpy", "pandas"},
-    "dashboards remote leash": {*HEAVY, "numpy", "pandas"},
+    "dashboards remote leash steps run_steps": {*HEAVY, "numpy", "pandas"},
     "table task tasks transduction inputs series formats series_formats fasta_format records reading": HEAVY,
     "simulate split homology copies answers puzzles gate": HEAVY,
     "evaluate scoring metrics areas number_metrics position_metrics sequence_metrics weighted thresholds": HEAVY,

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from unrolled import __version__, remote, standalone, steps
+from unrolled import __version__, remote, run_steps, standalone, steps
 from unrolled.console import fail
 from unrolled.errors import UnrolledError, lacks_memory
 
@@ -67,7 +67,7 @@ def cli() -> None:
     """
 
 
-for module in (steps, standalone, remote):
+for module in (steps, run_steps, standalone, remote):
     for command in vars(module).values():
         if isinstance(command, click.Command):
             cli.add_command(command)
